@@ -1,0 +1,1 @@
+//! The tokio driver and the public async Rust API of realtime-client.

@@ -1,0 +1,1 @@
+//! The embedded server of realtime-client: a pure hub under a thin network layer.

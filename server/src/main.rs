@@ -1,0 +1,2 @@
+//! The `realtime` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Test tools of realtime-client: a fault-injecting TCP proxy.
