@@ -53,6 +53,13 @@ pub(crate) fn slice(frame: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
+/// A map keyed by text can be asked with the bytes of a frame.
+impl std::borrow::Borrow<[u8]> for Text {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
         Self(Bytes::copy_from_slice(text.as_bytes()))
@@ -232,6 +239,8 @@ pub struct ChannelMessage {
     pub payload: Data,
     /// To be given back with [`Session::consumed`](crate::Session::consumed) once the application has consumed it.
     pub size: u64,
+    /// The backend named no channel and this is the only one: the same message came as [`Event::Direct`] just before.
+    pub implied: bool,
 }
 
 /// A message of the backend to this client.

@@ -1,14 +1,22 @@
-//! The sans-IO engine of realtime-client.
+//! The sans-IO engine of realtime-client: everything a connection does, without sockets, clocks, threads or OS randomness.
 pub mod wire;
 
+mod backoff;
 mod budget;
+mod channel;
+mod channels;
 mod config;
 mod error;
+mod heartbeat;
 mod io;
+mod outbox;
+mod rate;
+mod rng;
 mod session;
 mod stats;
 mod status;
 mod time;
+mod timers;
 
 pub use budget::{Budget, Permit};
 pub use config::{Config, Protocol, Token, TokenPlacement, WhenFull};

@@ -63,6 +63,8 @@ pub struct Stats {
     pub recovered: u64,
     /// Messages for channels that are not subscribed any more; dropped.
     pub unroutable: u64,
+    /// Answers to sends that had ended already; dropped.
+    pub unexpected: u64,
     /// Messages that could not be understood; each is an `error` event.
     pub malformed: u64,
     /// Times that a connection was made after the first.

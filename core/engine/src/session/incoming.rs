@@ -1,0 +1,266 @@
+//! What comes from the peer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Dialect, Phase, Session};
+use crate::channel::Verdict;
+use crate::error::{Error, ErrorKind};
+use crate::io::{ChannelMessage, Data, DirectMessage, Event, Receipt, Text, slice};
+use crate::status::ChannelState;
+use crate::timers::Timer;
+use crate::wire::{self, DecodeError, ErrorCode, Frame, Message, Payload, Refusal, ServerMessage, lines, plain};
+
+impl Session {
+    pub(super) fn frame(&mut self, frame: Frame) {
+        if !matches!(self.phase, Phase::Connected { .. } | Phase::Handshake { .. }) {
+            return;
+        }
+        self.heartbeat.alive(self.now);
+        self.stats.bytes_received += frame.len() as u64;
+        match (frame, self.dialect) {
+            // The socket library of the driver has answered it.
+            (Frame::Ping(_), _) => {}
+            (Frame::Pong(payload), _) => {
+                if let Some(id) = std::str::from_utf8(&payload).ok().and_then(|text| text.parse().ok()) {
+                    self.heartbeat.pong(self.now, Some(id));
+                }
+            }
+            (Frame::Text(bytes), Dialect::V1) => self.json_lines(&bytes),
+            (Frame::Binary(bytes), Dialect::V1) if bytes.first() == Some(&b'{') => self.json_lines(&bytes),
+            (Frame::Binary(bytes), Dialect::V1) => match ServerMessage::decode_binary(&bytes) {
+                Ok(message) => self.message(&bytes, bytes.len(), message),
+                Err(error) => self.malformed(error),
+            },
+            (Frame::Text(bytes), Dialect::Plain) => match plain::decode(&bytes) {
+                Ok(message) => self.plain_message(&bytes, message),
+                Err(error) => self.malformed(error),
+            },
+            (Frame::Binary(bytes), Dialect::Plain) => {
+                let size = bytes.len() as u64;
+                self.direct(DirectMessage { event: None, timestamp: None, payload: Data::Binary(bytes), size });
+            }
+        }
+    }
+
+    fn json_lines(&mut self, frame: &Bytes) {
+        for line in lines(frame) {
+            match ServerMessage::decode(line) {
+                Ok(message) => self.message(frame, line.len(), message),
+                Err(error) => self.malformed(error),
+            }
+            // A message may have ended this connection.
+            if !matches!(self.phase, Phase::Connected { .. } | Phase::Handshake { .. }) {
+                return;
+            }
+        }
+    }
+
+    fn message(&mut self, frame: &Bytes, size: usize, message: ServerMessage<'_>) {
+        match message {
+            ServerMessage::Message(message) => self.channel_message(frame, size as u64, &message),
+            ServerMessage::Receipt(receipt) => self.receipt(frame, &receipt),
+            ServerMessage::Welcome(welcome) => self.welcomed(&welcome),
+            ServerMessage::Subscribed(answer) => {
+                let Some(channel) = self.channels.by_name(&answer.channel) else { return };
+                if channel.request != Some(answer.id) || !channel.wanted {
+                    return;
+                }
+                let (id, gap) = (channel.id, channel.subscribed(&answer));
+                self.event(Event::Channel { channel: id, state: ChannelState::Subscribed, error: None });
+                self.gap(gap);
+            }
+            ServerMessage::Unsubscribed { id: request, channel } => {
+                let Some(channel) = self.channels.by_name(&channel) else { return };
+                if channel.request == Some(request) && !channel.wanted {
+                    channel.request = None;
+                    let id = channel.id;
+                    self.set_channel_state(id, ChannelState::Idle, None);
+                }
+            }
+            ServerMessage::Gap { channel, epoch, from, to } => {
+                let gap = self.channels.by_name(&channel).and_then(|channel| channel.skip(&epoch, from, to));
+                self.gap(gap);
+            }
+            ServerMessage::Direct { event, timestamp, payload } => self.direct(DirectMessage {
+                event: event.map(|event| Text::borrowed(frame, &event)),
+                timestamp,
+                payload: data(frame, payload),
+                size: size as u64,
+            }),
+            ServerMessage::Authenticated { expires_in, .. } => self.schedule_refresh(expires_in),
+            ServerMessage::Pong { id, .. } => self.heartbeat.pong(self.now, Some(id)),
+            ServerMessage::Goaway { spread, .. } => {
+                let wait = Duration::from_millis(spread).mul_f64(self.rng.fraction());
+                self.timers.set(Timer::Goaway, self.now + wait);
+            }
+            ServerMessage::Error(refusal) => self.refused(&refusal),
+        }
+    }
+
+    fn channel_message(&mut self, frame: &Bytes, size: u64, message: &Message<'_>) {
+        let Some(channel) = self.channels.by_name(&message.channel).filter(|c| c.state == ChannelState::Subscribed) else {
+            // In flight when it was unsubscribed; the server takes its window back by itself.
+            self.stats.unroutable += 1;
+            return;
+        };
+        let id = channel.id;
+        let verdict = channel.receive(message.offset);
+        channel.unconsumed += size;
+        self.unconsumed += size;
+        match verdict {
+            Verdict::Take => {}
+            Verdict::Duplicate => {
+                self.stats.duplicates += 1;
+                return self.consumed(self.now, Some(id), size);
+            }
+            Verdict::After(gap) => self.gap(Some(gap)),
+        }
+        self.stats.messages_received += 1;
+        if message.timestamp < self.server_time {
+            self.stats.recovered += 1;
+        }
+        self.event(Event::Message(ChannelMessage {
+            channel: id,
+            event: Text::borrowed(frame, &message.event),
+            offset: Some(message.offset),
+            user: message.user.as_ref().map(|user| Text::borrowed(frame, user)),
+            timestamp: Some(message.timestamp),
+            payload: data(frame, message.payload),
+            size,
+            implied: false,
+        }));
+    }
+
+    fn gap(&mut self, gap: Option<crate::io::Gap>) {
+        if let Some(gap) = gap {
+            self.stats.gaps += 1;
+            self.event(Event::Gap(gap));
+        }
+    }
+
+    fn direct(&mut self, message: DirectMessage) {
+        self.stats.messages_received += 1;
+        self.unconsumed += message.size;
+        self.event(Event::Direct(message));
+    }
+
+    fn receipt(&mut self, frame: &Bytes, receipt: &wire::Receipt<'_>) {
+        // Unknown ids are those of sends that timed out, or were answered twice.
+        let Some(entry) = self.outbox.take(receipt.id) else {
+            self.stats.unexpected += 1;
+            return;
+        };
+        self.stats.acknowledged += 1;
+        self.event(Event::Receipt(Receipt {
+            request: entry.request,
+            acknowledged: true,
+            epoch: receipt.epoch.as_ref().map(|epoch| Text::borrowed(frame, epoch)),
+            offset: receipt.offset,
+            duplicate: receipt.duplicate,
+        }));
+        self.after_answer();
+    }
+
+    /// A send has its end: timers and a graceful disconnect may wait for that.
+    pub(super) fn after_answer(&mut self) {
+        self.schedule_send_timeout();
+        if self.closing && self.outbox.is_empty() {
+            self.finish_disconnect();
+        }
+    }
+
+    fn refused(&mut self, refusal: &Refusal<'_>) {
+        let mut error = Error::new(
+            refusal.code.map_or(ErrorKind::RefusedOther, ErrorKind::Refused),
+            format!("the server refused it ({}): {}", refusal.code_text, refusal.message),
+        );
+        error.retry_after = refusal.retry_after.map(Duration::from_millis);
+        let retry = refusal.code.is_some_and(ErrorCode::allows_retry);
+        let again_at = self.now + error.retry_after.unwrap_or(Duration::from_secs(1));
+        let Some(id) = refusal.id else {
+            return self.error(error);
+        };
+        if id >= super::CONTROL_IDS {
+            let Some(channel) = self.channels.by_request(id) else {
+                return self.error(error);
+            };
+            channel.request = None;
+            let channel = channel.id;
+            if retry {
+                self.timers.set(Timer::Resubscribe, again_at);
+                return self.error(error);
+            }
+            if let Some(channel) = self.channels.get_mut(channel) {
+                channel.wanted = false;
+            }
+            return self.set_channel_state(channel, ChannelState::Failed, Some(error));
+        }
+        if retry {
+            if self.outbox.rewind_to(id) && self.timers.get(Timer::Hold).is_none_or(|held| held < again_at) {
+                if self.timers.get(Timer::Hold).is_none() {
+                    self.error(error);
+                }
+                self.timers.set(Timer::Hold, again_at);
+            }
+        } else if let Some(entry) = self.outbox.take(id) {
+            self.fail_send(entry.request, error);
+            self.after_answer();
+        } else {
+            self.stats.unexpected += 1;
+        }
+    }
+
+    fn malformed(&mut self, error: DecodeError) {
+        self.stats.malformed += 1;
+        let mut told = Error::from(error);
+        told.message = format!("{} sent a message that cannot be understood; it was left out: {}", self.config.url, told.message);
+        self.error(told);
+    }
+
+    fn plain_message(&mut self, frame: &Bytes, message: plain::Incoming<'_>) {
+        if message.kind.as_deref() == Some("pong") && message.channel.is_none() {
+            return self.heartbeat.pong(self.now, None);
+        }
+        let size = frame.len() as u64;
+        let event = message.kind.as_ref().map(|kind| Text::borrowed(frame, kind));
+        let payload = Data::Json(slice(frame, message.payload));
+        let Some(name) = &message.channel else {
+            self.direct(DirectMessage { event: event.clone(), timestamp: message.timestamp, payload: payload.clone(), size });
+            // Never guessed among several.
+            if let (Some(channel), Some(event)) = (self.channels.only_subscribed(), event) {
+                let timestamp = message.timestamp;
+                let (offset, user, size) = (None, None, 0);
+                let message = ChannelMessage { channel, event, offset, user, timestamp, payload, size, implied: true };
+                self.event(Event::Message(message));
+            }
+            return;
+        };
+        let Some(channel) = self.channels.by_name(name).filter(|channel| channel.wanted) else {
+            self.stats.unroutable += 1;
+            return;
+        };
+        let id = channel.id;
+        channel.unconsumed += size;
+        self.unconsumed += size;
+        self.stats.messages_received += 1;
+        self.event(Event::Message(ChannelMessage {
+            channel: id,
+            event: event.unwrap_or_else(|| Text::from("message")),
+            offset: None,
+            user: None,
+            timestamp: message.timestamp,
+            payload,
+            size,
+            implied: false,
+        }));
+    }
+}
+
+fn data(frame: &Bytes, payload: Payload<'_>) -> Data {
+    match payload {
+        Payload::Json(json) => Data::Json(slice(frame, json)),
+        Payload::Binary(bytes) => Data::Binary(slice(frame, bytes)),
+    }
+}

@@ -1,0 +1,408 @@
+mod incoming;
+mod lifecycle;
+mod outgoing;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::budget::{Budget, Permit};
+use crate::channels::Channels;
+use crate::config::{Config, WhenFull};
+use crate::error::{Error, ErrorKind};
+use crate::heartbeat::Heartbeat;
+use crate::io::{Attempt, ChannelId, Data, Event, Input, Output, RequestId, Text};
+use crate::outbox::Outbox;
+use crate::rate::RateLimit;
+use crate::rng::Rng;
+use crate::stats::{Quality, Stats};
+use crate::status::{ChannelState, Status};
+use crate::time::Timestamp;
+use crate::timers::{Timer, Timers};
+use crate::wire::{Limits, validate_name};
+
+/// Where the connection stands. Each phase but the first and the last has one thing that it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not wanted.
+    Idle,
+    /// Waits for the token provider.
+    Token { request: u64 },
+    /// Waits for the socket.
+    Opening,
+    /// Waits for `welcome`.
+    Handshake { since: Timestamp },
+    /// Open since then.
+    Connected { since: Timestamp },
+    /// Waits for the next attempt.
+    Waiting,
+    /// Gave up.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    V1,
+    Plain,
+}
+
+/// Everything that a connection does, without the connection.
+///
+/// Tell it what happens with [`connect`](Self::connect) and the other calls of an application and with
+/// [`handle`](Self::handle); after that [`poll`](Self::poll) until `None` and do what it says, in order; call again at
+/// [`deadline`](Self::deadline) at the latest. It is deterministic: the same calls with the same times and the same seed give the
+/// same outputs.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    now: Timestamp,
+    rng: Rng,
+    outputs: VecDeque<Output>,
+    timers: Timers,
+
+    phase: Phase,
+    status: Status,
+    attempt: Attempt,
+    dialect: Dialect,
+    /// Cleared by a server that acknowledges no subprotocol.
+    offer_subprotocols: bool,
+    /// A connection has succeeded before.
+    ever_connected: bool,
+    /// A graceful disconnect waits for receipts.
+    closing: bool,
+    /// Why sends are refused: the application disconnected, or the session gave up.
+    ended: Option<Error>,
+    failed_attempts: u32,
+    backoff: Backoff,
+    token: Option<String>,
+    token_requests: u64,
+    /// The request for a token that refreshes an open connection.
+    refreshing: Option<u64>,
+    heartbeat: Heartbeat,
+    limits: Option<Limits>,
+    /// The server's clock at `welcome`: what is older was recovered.
+    server_time: u64,
+    next_control_id: u64,
+
+    channels: Channels,
+    outbox: Outbox,
+    rate: Option<RateLimit>,
+    /// JSON lines that wait for a frame.
+    lines: Vec<u8>,
+    /// Bytes that wait in the driver.
+    backlog: usize,
+    unconsumed: u64,
+    /// Consumed bytes for which the server has no credit yet.
+    owed: u64,
+    /// A channel waits to be subscribed again until more is consumed.
+    held_back: bool,
+    stats: Stats,
+}
+
+/// Ids of requests other than publishes and sends, which count from 1, begin here.
+const CONTROL_IDS: u64 = 1 << 52;
+
+impl Session {
+    /// A session that is not connected. Fails with `invalid_option` or `invalid_url`.
+    pub fn new(mut config: Config, now: Timestamp, seed: u64) -> Result<Self, Error> {
+        config.validate()?;
+        let mut rng = Rng::new(seed);
+        if config.session.is_empty() {
+            config.session = format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64());
+        }
+        Ok(Self {
+            now,
+            rng,
+            outputs: VecDeque::new(),
+            timers: Timers::default(),
+            phase: Phase::Idle,
+            status: Status::Disconnected,
+            attempt: Attempt(0),
+            dialect: Dialect::Plain,
+            offer_subprotocols: true,
+            ever_connected: false,
+            closing: false,
+            ended: None,
+            failed_attempts: 0,
+            backoff: Backoff::default(),
+            token: None,
+            token_requests: 0,
+            refreshing: None,
+            heartbeat: Heartbeat::new(config.heartbeat_interval, config.heartbeat_timeout),
+            limits: None,
+            server_time: 0,
+            next_control_id: CONTROL_IDS,
+            channels: Channels::default(),
+            outbox: Outbox::new(Budget::new(config.queue_messages, config.queue_bytes)),
+            rate: config.rate_limit.map(RateLimit::new),
+            lines: Vec::new(),
+            backlog: 0,
+            unconsumed: 0,
+            owed: 0,
+            held_back: false,
+            stats: Stats::default(),
+            config,
+        })
+    }
+
+    /// Starts to connect, and to stay connected. Between two attempts it tries at once; otherwise it does nothing where it is
+    /// at it already.
+    pub fn connect(&mut self, now: Timestamp) {
+        self.now = now;
+        self.closing = false;
+        self.timers.clear(Timer::Flush);
+        self.ended = None;
+        match self.phase {
+            Phase::Idle | Phase::Stopped => {
+                self.failed_attempts = 0;
+                self.backoff.reset();
+                self.set_status(Status::Connecting, None, None);
+                self.begin_attempt();
+            }
+            Phase::Waiting => self.begin_attempt(),
+            _ => {}
+        }
+    }
+
+    /// Ends the connection. Where it is open, waits up to `flush` for the receipts of what is queued; what is left fails with
+    /// `closed`. Subscriptions stay declared: a later [`connect`](Self::connect) recovers them.
+    pub fn disconnect(&mut self, now: Timestamp, flush: Duration) {
+        self.now = now;
+        let waits = matches!(self.phase, Phase::Connected { .. }) && !self.outbox.is_empty() && !flush.is_zero();
+        if waits {
+            self.closing = true;
+            self.timers.set(Timer::Flush, now + flush);
+        } else {
+            self.finish_disconnect();
+        }
+    }
+
+    /// The id of a channel name, without subscribing to it. Fails with `invalid_name`.
+    pub fn channel(&mut self, name: &str) -> Result<ChannelId, Error> {
+        validate_name("channel", name)?;
+        Ok(self.channels.find_or_add(name).id)
+    }
+
+    /// Declares a subscription, which lasts over reconnects until [`unsubscribe`](Self::unsubscribe). Does nothing where it is
+    /// declared already. Works offline. Fails with `invalid_name`.
+    pub fn subscribe(&mut self, now: Timestamp, name: &str) -> Result<ChannelId, Error> {
+        self.now = now;
+        let id = self.channel(name)?;
+        if let Some(channel) = self.channels.get_mut(id)
+            && !channel.wanted
+        {
+            channel.wanted = true;
+            channel.position = None;
+            self.set_channel_state(id, ChannelState::Subscribing, None);
+            if matches!(self.phase, Phase::Connected { .. }) {
+                self.send_subscribe(id);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Ends a subscription. What was not consumed yet may still be.
+    pub fn unsubscribe(&mut self, now: Timestamp, id: ChannelId) {
+        self.now = now;
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        let was_wanted = std::mem::take(&mut channel.wanted);
+        channel.position = None;
+        if was_wanted && matches!(self.phase, Phase::Connected { .. }) {
+            self.send_unsubscribe(id);
+        } else if was_wanted || channel.state == ChannelState::Failed {
+            self.set_channel_state(id, ChannelState::Idle, None);
+        }
+    }
+
+    /// Publishes into a channel. Unless it fails at once (`closed`, `invalid_name`, `unsupported`), it ends with
+    /// [`Event::Receipt`] or [`Event::SendFailed`] of `request`. The permit comes from [`budget`](Self::budget).
+    pub fn publish(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        channel: ChannelId,
+        event: Text,
+        payload: Data,
+        permit: Permit,
+    ) -> Result<(), Error> {
+        validate_name("event", &event)?;
+        self.enqueue(now, request, Some(channel), Some(event), payload, permit)
+    }
+
+    /// Sends a message to the backend itself: `event` is its type, needed for JSON and ignored for binary. Ends as
+    /// [`publish`](Self::publish) does.
+    pub fn send(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        event: Option<Text>,
+        payload: Data,
+        permit: Permit,
+    ) -> Result<(), Error> {
+        if matches!(payload, Data::Json(_)) {
+            validate_name("event", event.as_deref().unwrap_or_default())?;
+        }
+        self.enqueue(now, request, None, event, payload, permit)
+    }
+
+    /// The application has consumed messages of a channel (`None`: direct ones) of so many bytes (the `size` of their events).
+    pub fn consumed(&mut self, now: Timestamp, channel: Option<ChannelId>, bytes: u64) {
+        self.now = now;
+        let Some(id) = channel else {
+            self.unconsumed = self.unconsumed.saturating_sub(bytes);
+            return;
+        };
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        let before = channel.unconsumed;
+        self.owed += channel.consumed(bytes);
+        self.unconsumed = self.unconsumed.saturating_sub(before - channel.unconsumed);
+        let owed = channel.owed;
+        if owed >= self.config.inbox.channel.div_ceil(4) {
+            self.send_credit(id);
+        }
+        // Many channels that each owe little could close the connection's window together.
+        if self.owed >= self.config.inbox.connection.div_ceil(4) {
+            let owing: Vec<_> = self.channels.iter_mut().filter(|c| c.owed > 0).map(|c| c.id).collect();
+            owing.into_iter().for_each(|id| self.send_credit(id));
+        }
+        if self.held_back {
+            self.resubscribe_waiting();
+        }
+    }
+
+    /// Takes what the driver has to say. Inputs of a socket that was given up are ignored.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
+        match input {
+            Input::Opened { attempt, protocol } if attempt == self.attempt => self.opened(protocol.as_deref()),
+            Input::OpenFailed { attempt, error } if attempt == self.attempt => self.open_failed(error),
+            Input::Frame { attempt, frame } if attempt == self.attempt => self.frame(frame),
+            Input::Closed { attempt, code, reason } if attempt == self.attempt => self.socket_closed(code, &reason),
+            Input::Flushed { attempt } if attempt == self.attempt => self.flushed(),
+            Input::Backlog { attempt, bytes } if attempt == self.attempt => self.backlog = bytes,
+            Input::Token { request, result } => self.token_answered(request, result),
+            _ => {}
+        }
+        while let Some(timer) = self.timers.pop_due(now) {
+            self.fire(timer);
+        }
+    }
+
+    /// The next thing to do; `None` where there is nothing until the next call.
+    pub fn poll(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.write();
+        }
+        if self.outputs.is_empty() && self.outbox.budget().take_writable() {
+            self.outputs.push_back(Output::Event(Event::Writable));
+        }
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.timers.next().map(|(_, at)| at)
+    }
+
+    /// What the deadline is for, for logs.
+    pub fn next_timer(&self) -> Option<String> {
+        self.timers.next().map(|(timer, _)| format!("{timer:?}"))
+    }
+
+    /// Whether the driver should read from the socket. `false` is backpressure: the application has not consumed what it has.
+    pub fn wants_read(&self) -> bool {
+        let bound = match self.dialect {
+            Dialect::Plain => self.config.inbox.connection,
+            // The server keeps to the window; this is for one that does not, and for direct messages.
+            Dialect::V1 => self.config.inbox.connection.saturating_mul(2),
+        };
+        self.unconsumed < bound
+    }
+
+    /// What the client is doing.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// What a channel is doing.
+    pub fn channel_state(&self, id: ChannelId) -> ChannelState {
+        self.channels.get(id).map(|channel| channel.state).unwrap_or_default()
+    }
+
+    /// The name of a channel.
+    pub fn channel_name(&self, id: ChannelId) -> Option<&Text> {
+        self.channels.get(id).map(|channel| &channel.name)
+    }
+
+    /// Figures of the session.
+    pub fn stats(&self) -> Stats {
+        let connected_at = match self.phase {
+            Phase::Connected { since } => Some(since),
+            _ => None,
+        };
+        Stats {
+            status: self.status,
+            connected_at,
+            latency: self.heartbeat.latency(),
+            jitter: self.heartbeat.jitter(),
+            quality: if connected_at.is_some() { self.heartbeat.quality() } else { Quality::Offline },
+            failed_attempts: self.failed_attempts,
+            queued: self.outbox.budget().messages(),
+            queued_bytes: self.outbox.budget().bytes(),
+            unconsumed_bytes: self.unconsumed,
+            next_attempt: self.timers.get(Timer::Retry),
+            ..self.stats.clone()
+        }
+    }
+
+    /// The bound of the outbox, where sends reserve their room.
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.outbox.budget()
+    }
+
+    /// What the outbox does when it is full.
+    pub fn when_full(&self) -> WhenFull {
+        self.config.when_full
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn error(&mut self, error: Error) {
+        self.event(Event::Error(error));
+    }
+
+    fn set_status(&mut self, status: Status, reason: Option<Error>, retry_in: Option<Duration>) {
+        if self.status != status {
+            self.status = status;
+            self.event(Event::Status { status, reason, retry_in });
+        }
+    }
+
+    fn set_channel_state(&mut self, id: ChannelId, state: ChannelState, error: Option<Error>) {
+        if let Some(channel) = self.channels.get_mut(id)
+            && channel.state != state
+        {
+            channel.state = state;
+            self.event(Event::Channel { channel: id, state, error });
+        }
+    }
+
+    fn fail_send(&mut self, request: RequestId, error: Error) {
+        self.stats.failed += 1;
+        self.event(Event::SendFailed { request, error });
+    }
+
+    fn fail_all_sends(&mut self, error: &Error) {
+        for entry in self.outbox.take_all() {
+            self.fail_send(entry.request, error.clone());
+        }
+        self.timers.clear(Timer::SendTimeout);
+    }
+
+    fn closed_error() -> Error {
+        Error::new(ErrorKind::Closed, "the client was disconnected by its application; connect() opens it again")
+    }
+}

@@ -1,0 +1,368 @@
+//! What goes to the peer.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{Dialect, Phase, Session};
+use crate::budget::Permit;
+use crate::config::WhenFull;
+use crate::error::{Error, ErrorKind};
+use crate::io::{ChannelId, Data, Event, Output, Receipt, RequestId, Text};
+use crate::status::ChannelState;
+use crate::timers::Timer;
+use crate::wire::{ClientMessage, ErrorCode, Frame, Payload, plain};
+
+/// A frame is closed once it holds this many bytes.
+const FRAME_BYTES: usize = 32 << 10;
+/// With so many bytes waiting in the driver only what keeps the connection alive goes out.
+const MAX_BACKLOG: usize = 1 << 20;
+
+/// Why the next entry cannot be written now.
+enum Wait {
+    /// Nothing is left, or an answer or a timer must come first.
+    Later,
+    /// It needs a frame of its own.
+    OwnFrame,
+}
+
+impl Session {
+    pub(super) fn enqueue(
+        &mut self,
+        now: crate::Timestamp,
+        request: RequestId,
+        channel: Option<ChannelId>,
+        event: Option<Text>,
+        payload: Data,
+        permit: Permit,
+    ) -> Result<(), Error> {
+        self.now = now;
+        if self.closing {
+            return Err(Self::closed_error());
+        }
+        if let Some(error) = &self.ended {
+            return Err(error.clone());
+        }
+        if channel.is_some_and(|id| self.channels.get(id).is_none()) {
+            return Err(Error::new(ErrorKind::InvalidOption, "there is no channel with this id"));
+        }
+        self.outbox.push(now, request, channel, event, payload, permit);
+        if self.config.when_full == WhenFull::DropOldest {
+            while let Some(entry) = self.outbox.take_over_budget() {
+                let message = "the outbox was full and this was its oldest message (queue policy dropOldest)";
+                self.fail_send(entry.request, Error::new(ErrorKind::Dropped, message));
+            }
+        }
+        self.schedule_send_timeout();
+        Ok(())
+    }
+
+    /// Fills the next frame with what is waiting: control messages first, then sends.
+    pub(super) fn write(&mut self) {
+        match self.phase {
+            Phase::Handshake { .. } => self.flush_lines(),
+            Phase::Connected { .. } => {
+                if self.backlog > MAX_BACKLOG {
+                    return self.flush_lines();
+                }
+                match self.dialect {
+                    Dialect::V1 => self.write_v1(),
+                    Dialect::Plain => self.write_plain(),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn write_v1(&mut self) {
+        let frame_limit = self.limits.map_or(FRAME_BYTES, |limits| limits.frame as usize);
+        while self.lines.len() < FRAME_BYTES.min(frame_limit) {
+            let before = self.lines.len();
+            match self.encode_next(frame_limit) {
+                Ok(()) => {}
+                Err(Wait::Later) => break,
+                Err(Wait::OwnFrame) if before > 0 => break,
+                Err(Wait::OwnFrame) => return,
+            }
+        }
+        self.flush_lines();
+    }
+
+    /// Appends the next send to the waiting lines, or puts it into a frame of its own.
+    fn encode_next(&mut self, frame_limit: usize) -> Result<(), Wait> {
+        let inflight = self.limits.map_or(u64::MAX, |limits| limits.inflight.max(1));
+        let payload_limit = self.limits.map_or(u64::MAX, |limits| limits.payload);
+        if !self.outbox.has_unwritten()
+            || self.outbox.written() as u64 >= inflight
+            || self.timers.get(Timer::Hold).is_some()
+            || self.timers.get(Timer::Rate).is_some()
+        {
+            return Err(Wait::Later);
+        }
+        let Some((id, entry)) = self.outbox.next() else { return Err(Wait::Later) };
+        let size = entry.payload.bytes().len() as u64;
+        if size > payload_limit {
+            self.refuse_next(ErrorCode::PayloadTooLarge, size, payload_limit);
+            return Ok(());
+        }
+        let payload = match &entry.payload {
+            Data::Json(json) => Payload::Json(json),
+            Data::Binary(bytes) => Payload::Binary(bytes),
+        };
+        let event = entry.event.as_deref();
+        let message = match entry.channel {
+            Some(channel) => ClientMessage::Publish {
+                id,
+                channel: Cow::Borrowed(self.channels.get(channel).map_or("", |channel| channel.name.as_str())),
+                event: Cow::Borrowed(event.unwrap_or_default()),
+                payload,
+            },
+            None => ClientMessage::Send { id, event: event.map(Cow::Borrowed), payload },
+        };
+        let own_frame = message.is_binary();
+        let before = self.lines.len();
+        if own_frame && before > 0 {
+            return Err(Wait::OwnFrame);
+        }
+        if before > 0 {
+            self.lines.push(b'\n');
+        }
+        message.encode(&mut self.lines);
+        let length = self.lines.len();
+        if length > frame_limit {
+            self.lines.truncate(before);
+            if before > 0 {
+                return Err(Wait::OwnFrame);
+            }
+            self.refuse_next(ErrorCode::FrameTooLarge, length as u64, frame_limit as u64);
+            return Ok(());
+        }
+        if let Some(rate) = &mut self.rate
+            && let Err(at) = rate.take(self.now)
+        {
+            self.lines.truncate(before);
+            self.timers.set(Timer::Rate, at);
+            return Err(Wait::Later);
+        }
+        self.outbox.advance();
+        self.stats.messages_sent += 1;
+        if own_frame {
+            let frame = Frame::Binary(Bytes::from(std::mem::take(&mut self.lines)));
+            self.transmit(frame);
+            return Err(Wait::OwnFrame);
+        }
+        Ok(())
+    }
+
+    fn refuse_next(&mut self, code: ErrorCode, size: u64, limit: u64) {
+        if let Some(entry) = self.outbox.refuse_next() {
+            let what = if code == ErrorCode::PayloadTooLarge { "payload" } else { "message" };
+            let message = format!("a {what} of {size} bytes is over the server's limit of {limit}; send it in parts");
+            self.fail_send(entry.request, Error::new(ErrorKind::Refused(code), message));
+            self.after_answer();
+        }
+    }
+
+    fn write_plain(&mut self) {
+        while self.outputs.is_empty() && self.outbox.has_unwritten() && self.timers.get(Timer::Rate).is_none() {
+            let Some((_, entry)) = self.outbox.next() else { return };
+            let timestamp = self.now.as_millis();
+            let frame = match (&entry.payload, entry.channel) {
+                (Data::Binary(bytes), None) => Frame::Binary(bytes.clone()),
+                (Data::Binary(_), Some(_)) => {
+                    if let Some(entry) = self.outbox.refuse_next() {
+                        let message = "the plain dialect carries no binary messages in channels; use JSON, or send_binary to the backend";
+                        self.fail_send(entry.request, Error::new(ErrorKind::Unsupported, message));
+                        self.after_answer();
+                    }
+                    continue;
+                }
+                (Data::Json(json), channel) => {
+                    let mut out = Vec::with_capacity(json.len() + 128);
+                    let event = entry.event.as_deref().unwrap_or_default();
+                    match channel.and_then(|id| self.channels.get(id)) {
+                        Some(channel) => plain::encode_channel_message(&mut out, &channel.name, event, json, timestamp),
+                        None => plain::encode(&mut out, event, json, timestamp, None),
+                    }
+                    Frame::Text(Bytes::from(out))
+                }
+            };
+            if let Some(rate) = &mut self.rate
+                && let Err(at) = rate.take(self.now)
+            {
+                return self.timers.set(Timer::Rate, at);
+            }
+            self.outbox.advance();
+            self.stats.messages_sent += 1;
+            self.transmit(frame);
+        }
+    }
+
+    /// Everything polled is with the operating system: where the dialect has no acknowledgements, that is all there is to know.
+    pub(super) fn flushed(&mut self) {
+        if self.dialect != Dialect::Plain || !self.outputs.is_empty() {
+            return;
+        }
+        while let Some(entry) = self.outbox.take_written() {
+            self.stats.acknowledged += 1;
+            self.event(Event::Receipt(Receipt {
+                request: entry.request,
+                acknowledged: false,
+                epoch: None,
+                offset: None,
+                duplicate: false,
+            }));
+        }
+        self.after_answer();
+    }
+
+    pub(super) fn expire_sends(&mut self) {
+        let Some(timeout) = self.config.send_timeout else { return };
+        while let Some(entry) = self.outbox.take_older(self.now, timeout) {
+            let message = format!("no receipt came within {timeout:?} (sendTimeout); it may have been accepted all the same");
+            self.fail_send(entry.request, Error::new(ErrorKind::Timeout, message));
+        }
+        self.after_answer();
+    }
+
+    pub(super) fn schedule_send_timeout(&mut self) {
+        let Some(timeout) = self.config.send_timeout else { return };
+        match self.outbox.oldest() {
+            Some(since) => self.timers.set(Timer::SendTimeout, since + timeout),
+            None => self.timers.clear(Timer::SendTimeout),
+        }
+    }
+
+    /// Subscribes every channel that waits for it, but for those whose backlog of unconsumed messages another window would top.
+    pub(super) fn resubscribe_waiting(&mut self) {
+        if !matches!(self.phase, Phase::Connected { .. }) {
+            return;
+        }
+        let v1 = self.dialect == Dialect::V1;
+        let full = v1 && self.unconsumed > self.config.inbox.connection / 2;
+        self.held_back = false;
+        for id in self.wanted_channels() {
+            let Some(channel) = self.channels.get(id) else { continue };
+            let waits = channel.request.is_none() && channel.state != ChannelState::Subscribed;
+            let again = channel.state == ChannelState::Resubscribing;
+            if !waits || self.timers.get(Timer::Resubscribe).is_some() {
+                continue;
+            }
+            if v1 && again && (full || channel.is_behind(self.config.inbox)) {
+                self.held_back = true;
+            } else {
+                self.send_subscribe(id);
+            }
+        }
+    }
+
+    pub(super) fn wanted_channels(&mut self) -> Vec<ChannelId> {
+        self.channels.iter_mut().filter(|channel| channel.wanted).map(|channel| channel.id).collect()
+    }
+
+    pub(super) fn send_subscribe(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        channel.reset_window();
+        let name = channel.name.clone();
+        match self.dialect {
+            Dialect::V1 => {
+                let since = channel.position.clone();
+                let state = match channel.state {
+                    ChannelState::Failed | ChannelState::Idle | ChannelState::Unsubscribing => ChannelState::Subscribing,
+                    state => state,
+                };
+                let request =
+                    self.control(|id| ClientMessage::Subscribe { id, channel: Cow::Borrowed(name.as_str()), since });
+                if let Some(channel) = self.channels.get_mut(id) {
+                    channel.request = Some(request);
+                }
+                self.set_channel_state(id, state, None);
+            }
+            Dialect::Plain => {
+                self.send_plain(|out, now| plain::encode_channel_request(out, "subscribe", &name, now));
+                self.set_channel_state(id, ChannelState::Subscribed, None);
+            }
+        }
+    }
+
+    pub(super) fn send_unsubscribe(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        channel.reset_window();
+        let name = channel.name.clone();
+        match self.dialect {
+            Dialect::V1 => {
+                let request = self.control(|id| ClientMessage::Unsubscribe { id, channel: Cow::Borrowed(name.as_str()) });
+                if let Some(channel) = self.channels.get_mut(id) {
+                    channel.request = Some(request);
+                }
+                self.set_channel_state(id, ChannelState::Unsubscribing, None);
+            }
+            Dialect::Plain => {
+                self.send_plain(|out, now| plain::encode_channel_request(out, "unsubscribe", &name, now));
+                self.set_channel_state(id, ChannelState::Idle, None);
+            }
+        }
+    }
+
+    pub(super) fn send_credit(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        let bytes = std::mem::take(&mut channel.owed);
+        let (name, subscribed) = (channel.name.clone(), channel.state == ChannelState::Subscribed);
+        self.owed = self.owed.saturating_sub(bytes);
+        if self.dialect == Dialect::V1 && subscribed && matches!(self.phase, Phase::Connected { .. }) {
+            self.line(&ClientMessage::Credit { channel: Cow::Borrowed(name.as_str()), bytes });
+        }
+    }
+
+    pub(super) fn send_ping(&mut self) {
+        let id = self.heartbeat.ping(self.now);
+        match self.dialect {
+            Dialect::V1 => self.line(&ClientMessage::Ping { id, timestamp: Some(self.now.as_millis()) }),
+            Dialect::Plain => {
+                // A backend that knows no JSON ping still answers this one.
+                self.transmit(Frame::Ping(Bytes::from(id.to_string())));
+                self.send_plain(plain::encode_ping);
+            }
+        }
+    }
+
+    /// Adds a request other than a publish to the waiting lines; returns its id.
+    pub(super) fn control<'a>(&mut self, message: impl FnOnce(u64) -> ClientMessage<'a>) -> u64 {
+        self.next_control_id += 1;
+        self.line(&message(self.next_control_id));
+        self.next_control_id
+    }
+
+    pub(super) fn line(&mut self, message: &ClientMessage<'_>) {
+        let limit = self.limits.map_or(FRAME_BYTES, |limits| FRAME_BYTES.min(limits.frame as usize));
+        let before = self.lines.len();
+        if before > 0 {
+            self.lines.push(b'\n');
+        }
+        message.encode(&mut self.lines);
+        if before > 0 && self.lines.len() > limit {
+            let last = self.lines.split_off(before + 1);
+            self.lines.truncate(before);
+            self.flush_lines();
+            self.lines = last;
+        }
+    }
+
+    fn flush_lines(&mut self) {
+        if !self.lines.is_empty() {
+            let frame = Frame::Text(Bytes::from(std::mem::take(&mut self.lines)));
+            self.transmit(frame);
+        }
+    }
+
+    fn send_plain(&mut self, encode: impl FnOnce(&mut Vec<u8>, u64)) {
+        let mut out = Vec::new();
+        encode(&mut out, self.now.as_millis());
+        self.transmit(Frame::Text(Bytes::from(out)));
+    }
+
+    fn transmit(&mut self, frame: Frame) {
+        self.stats.bytes_sent += frame.len() as u64;
+        self.outputs.push_back(Output::Send { attempt: self.attempt, frame });
+    }
+}
