@@ -1,0 +1,175 @@
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use realtime_engine::{
+    ChannelId, Data, Error, ErrorKind, Input, RequestId, Session, Stats, Status, Text, Timestamp, WhenFull,
+};
+
+use crate::shared::Shared;
+
+/// Controls a client from any thread. No method blocks or waits: what happens comes to the [`Host`](crate::Host).
+///
+/// Clones control the same client. The driver closes the socket and ends once the last one is dropped.
+#[derive(Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.retain();
+        Self { shared }
+    }
+
+    /// Starts to connect, and to stay so.
+    pub fn connect(&self) -> Result<(), Error> {
+        self.change(|session, now| {
+            session.connect(now);
+            Ok(())
+        })
+    }
+
+    /// Disconnects. Waits up to `flush` for the receipts of what is queued; what is left then fails with `closed`.
+    pub fn disconnect(&self, flush: Duration) {
+        // A client that has stopped is disconnected.
+        let _ = self.change(|session, now| {
+            session.disconnect(now, flush);
+            Ok(())
+        });
+    }
+
+    /// Disconnects at once and ends the driver. Every later call fails with `closed`.
+    pub fn shutdown(&self) {
+        self.shared.shutdown();
+    }
+
+    /// The id of a channel name, without subscribing.
+    pub fn channel(&self, name: &str) -> Result<ChannelId, Error> {
+        self.change(|session, _| session.channel(name))
+    }
+
+    /// Subscribes, now or once connected, and again after every reconnect. Idempotent.
+    pub fn subscribe(&self, name: &str) -> Result<ChannelId, Error> {
+        self.change(|session, now| session.subscribe(now, name))
+    }
+
+    /// Ends a subscription. Idempotent.
+    pub fn unsubscribe(&self, channel: ChannelId) {
+        let _ = self.change(|session, now| {
+            session.unsubscribe(now, channel);
+            Ok(())
+        });
+    }
+
+    /// Publishes into a channel. Unless this fails, exactly one [`Event::Receipt`](crate::Event::Receipt) or
+    /// [`Event::SendFailed`](crate::Event::SendFailed) with this `request` follows.
+    ///
+    /// Fails with `queue_full` where the outbox is full. Under the policy `wait` the caller keeps what it wanted to
+    /// send, and tries again, in order, after [`Event::Writable`](crate::Event::Writable).
+    pub fn publish(&self, request: RequestId, channel: ChannelId, event: Text, payload: Data) -> Result<(), Error> {
+        let bytes = event.len() + payload.bytes().len();
+        self.change(|session, now| {
+            let permit = self.reserve(session, bytes)?;
+            session.publish(now, request, channel, event, payload, permit)
+        })
+    }
+
+    /// Sends to the backend itself, like [`Handle::publish`]. JSON needs an event; binary has none.
+    pub fn send(&self, request: RequestId, event: Option<Text>, payload: Data) -> Result<(), Error> {
+        let bytes = event.as_ref().map_or(0, |event| event.len()) + payload.bytes().len();
+        self.change(|session, now| {
+            let permit = self.reserve(session, bytes)?;
+            session.send(now, request, event, payload, permit)
+        })
+    }
+
+    /// Tells that the application has consumed messages of a channel (`None`: direct ones); `bytes` is the sum of
+    /// their `size`. Until then they count against the inbox, which is what slows a server down.
+    pub fn consumed(&self, channel: Option<ChannelId>, bytes: u64) {
+        let _ = self.change(|session, now| {
+            session.consumed(now, channel, bytes);
+            Ok(())
+        });
+    }
+
+    /// Answers [`Host::token`](crate::Host::token): a token, none, or why there is none.
+    pub fn answer_token(&self, request: u64, result: Result<Option<String>, String>) {
+        let _ = self.change(|session, now| {
+            session.handle(now, Input::Token { request, result });
+            Ok(())
+        });
+    }
+
+    /// The figures so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.session().stats()
+    }
+
+    /// What the client does now.
+    pub fn status(&self) -> Status {
+        self.shared.session().status()
+    }
+
+    /// The driver's clock, which timestamps of [`Stats`] and events refer to.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// A handle that does not keep the driver running.
+    pub fn downgrade(&self) -> WeakHandle {
+        WeakHandle { shared: Arc::downgrade(&self.shared) }
+    }
+
+    /// Runs one change on the session and wakes the driver for what came of it.
+    fn change<T>(&self, change: impl FnOnce(&mut Session, Timestamp) -> Result<T, Error>) -> Result<T, Error> {
+        if self.shared.is_stopped() {
+            return Err(Error::new(ErrorKind::Closed, "the client is closed"));
+        }
+        let result = {
+            let mut session = self.shared.session();
+            change(&mut session, self.shared.clock.now())
+        };
+        self.shared.wake();
+        result
+    }
+
+    fn reserve(&self, session: &Session, bytes: usize) -> Result<realtime_engine::Permit, Error> {
+        let budget = session.budget();
+        match self.shared.when_full {
+            WhenFull::DropOldest => Ok(budget.reserve_anyway(bytes)),
+            _ => budget.reserve(bytes).ok_or_else(|| {
+                let (messages, bytes) = (budget.messages(), budget.bytes());
+                Error::new(
+                    ErrorKind::QueueFull,
+                    format!("the outbox is full: {messages} messages with {bytes} bytes wait for the server"),
+                )
+            }),
+        }
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.release();
+    }
+}
+
+/// A [`Handle`] that does not keep the driver running.
+#[derive(Clone, Debug)]
+pub struct WeakHandle {
+    shared: Weak<Shared>,
+}
+
+impl WeakHandle {
+    /// The handle, where the client still runs.
+    pub fn upgrade(&self) -> Option<Handle> {
+        let shared = self.shared.upgrade()?;
+        shared.try_retain().then_some(Handle { shared })
+    }
+}

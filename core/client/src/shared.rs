@@ -1,0 +1,88 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use realtime_engine::{Session, WhenFull};
+
+use crate::clock::Clock;
+
+/// What handles and driver share: the session, and a way to wake the driver.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    session: Mutex<Session>,
+    pub(crate) clock: Clock,
+    pub(crate) when_full: WhenFull,
+    /// A wake is on its way; it stands for all changes made until the driver looks.
+    woken: AtomicBool,
+    driver: AtomicWaker,
+    /// No handle is left, or one asked for the end.
+    released: AtomicBool,
+    /// The driver has ended.
+    stopped: AtomicBool,
+    handles: AtomicUsize,
+}
+
+impl Shared {
+    pub(crate) fn new(session: Session, clock: Clock, when_full: WhenFull) -> Self {
+        Self {
+            session: Mutex::new(session),
+            clock,
+            when_full,
+            woken: AtomicBool::new(false),
+            driver: AtomicWaker::new(),
+            released: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            handles: AtomicUsize::new(0),
+        }
+    }
+
+    /// The session. Held for moments only; a panic while it was held ends the driver, so poison says nothing new.
+    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            self.driver.wake();
+        }
+    }
+
+    /// Called by the driver before it looks at the session: changes from here on wake it again.
+    pub(crate) fn sleep_until_woken(&self, waker: &Waker) {
+        self.driver.register(waker);
+        self.woken.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn retain(&self) {
+        self.handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Retains unless nobody does any more: the end of the driver cannot be called back.
+    pub(crate) fn try_retain(&self) -> bool {
+        self.handles.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n > 0).then_some(n + 1)).is_ok()
+    }
+
+    pub(crate) fn release(&self) {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shutdown();
+        }
+    }
+
+    pub(crate) fn shutdown(&self) {
+        self.released.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire) || self.is_released()
+    }
+}

@@ -1,0 +1,23 @@
+/// How sockets are opened.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Transport {
+    /// Certificate authorities in PEM, trusted **instead of** those of the platform. Default none: the platform's.
+    pub ca: Option<Vec<u8>>,
+    /// Default [`Proxy::Environment`].
+    pub proxy: Proxy,
+}
+
+/// Which HTTP proxy to go through, with `CONNECT`. The proxy itself is reached by `http://` or `https://`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proxy {
+    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say (also in lower case). Loopback addresses and
+    /// `localhost` are always reached directly.
+    #[default]
+    Environment,
+    /// None.
+    Direct,
+    /// This one, with `user:password@` where it wants that.
+    Url(String),
+}
