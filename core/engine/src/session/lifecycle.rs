@@ -111,7 +111,6 @@ impl Session {
             self.line(&hello);
         } else if self.config.protocol == Protocol::V1 {
             let message = format!("{} does not speak {SUBPROTOCOL_V1}; use protocol \"auto\" or \"plain\"", self.config.url);
-            self.close_socket(CloseCode::NORMAL, "");
             self.attempt_failed(Error::new(ErrorKind::Protocol, message), ClosePolicy::Terminal);
         } else {
             self.dialect = Dialect::Plain;
@@ -297,17 +296,13 @@ impl Session {
 
     pub(super) fn finish_disconnect(&mut self) {
         self.closing = false;
-        match self.phase {
-            Phase::Connected { .. } => {
-                self.close_socket(CloseCode::NORMAL, "");
-                self.leave_connection();
-                self.event(Event::Close { code: CloseCode::NORMAL, reason: "disconnect".into(), reconnecting: false });
-            }
-            Phase::Opening | Phase::Handshake { .. } => {
-                self.close_socket(CloseCode::NORMAL, "");
-                self.leave_connection();
-            }
-            _ => self.leave_connection(),
+        let connected = matches!(self.phase, Phase::Connected { .. });
+        if connected {
+            self.close_socket(CloseCode::NORMAL, "");
+        }
+        self.leave_connection();
+        if connected {
+            self.event(Event::Close { code: CloseCode::NORMAL, reason: "disconnect".into(), reconnecting: false });
         }
         self.phase = Phase::Idle;
         self.timers.clear(Timer::Retry);
