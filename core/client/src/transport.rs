@@ -1,5 +1,5 @@
 /// How sockets are opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transport {
     /// Certificate authorities in PEM, trusted **instead of** those of the platform. Default none: the platform's.
@@ -8,12 +8,13 @@ pub struct Transport {
     pub proxy: Proxy,
 }
 
-/// Which HTTP proxy to go through, with `CONNECT`. The proxy itself is reached by `http://` or `https://`.
+/// Which HTTP proxy to go through, with `CONNECT`. The proxy itself is reached by `http://` or `https://`; another kind
+/// of proxy is refused with `unsupported`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Proxy {
-    /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say (also in lower case). Loopback addresses and
-    /// `localhost` are always reached directly.
+    /// What `HTTPS_PROXY` (for `wss`), `HTTP_PROXY` (for `ws`), `ALL_PROXY` and `NO_PROXY` say, also in lower case.
+    /// Loopback addresses and `localhost` are always reached directly.
     #[default]
     Environment,
     /// None.

@@ -74,7 +74,8 @@ impl Heartbeat {
         let change = self.latency.map_or(Duration::ZERO, |last| round_trip.abs_diff(last));
         // The estimator of RFC 3550 section 6.4.1: a sixteenth of the difference each time.
         let jitter = self.jitter.unwrap_or_default();
-        self.jitter = Some(if change > jitter { jitter + (change - jitter) / 16 } else { jitter - (jitter - change) / 16 });
+        self.jitter =
+            Some(if change > jitter { jitter + (change - jitter) / 16 } else { jitter - (jitter - change) / 16 });
         self.latency = Some(round_trip);
     }
 
@@ -88,7 +89,8 @@ impl Heartbeat {
 
     /// Of an open connection.
     pub(crate) fn quality(&self) -> Quality {
-        let (latency, jitter) = (self.latency.unwrap_or_default().as_millis(), self.jitter.unwrap_or_default().as_millis());
+        let (latency, jitter) =
+            (self.latency.unwrap_or_default().as_millis(), self.jitter.unwrap_or_default().as_millis());
         match (self.missed, latency, jitter) {
             (2.., _, _) => Quality::Poor,
             (1, 0..400, 0..120) => Quality::Fair,

@@ -35,7 +35,8 @@ mod tests {
     fn a_second_lets_at_most_its_share_and_one_burst_through() {
         for rate in [1, 10, 1000] {
             let mut limit = RateLimit::new(rate);
-            let sent = (0..1_000_000u64).step_by(100).filter(|at| limit.take(Timestamp::from_micros(1_000_000 + at)).is_ok());
+            let sent =
+                (0..1_000_000u64).step_by(100).filter(|at| limit.take(Timestamp::from_micros(1_000_000 + at)).is_ok());
             let sent = sent.count() as u32;
             assert!((rate..=rate + rate.div_ceil(10)).contains(&sent), "{sent} of {rate}");
         }

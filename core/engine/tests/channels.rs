@@ -117,7 +117,12 @@ fn a_refused_subscribe_fails_and_can_be_tried_again() {
     let request = bench.last_sent("subscribe")["id"].clone();
     bench.text(&format!(r#"{{"type":"error","code":"forbidden","message":"no","id":{request}}}"#));
     assert_eq!(bench.session.channel_state(id), ChannelState::Failed);
-    assert!(bench.events.iter().any(|event| matches!(event, Event::Channel { error: Some(e), .. } if e.code() == "forbidden")));
+    assert!(
+        bench
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Channel { error: Some(e), .. } if e.code() == "forbidden"))
+    );
     reconnect(&mut bench);
     assert!(bench.sent_of("subscribe").is_empty(), "not by itself");
     bench.subscribe("room");
@@ -129,7 +134,9 @@ fn a_subscribe_that_may_be_retried_is() {
     let mut bench = Bench::connected(config());
     bench.subscribe("room");
     let request = bench.last_sent("subscribe")["id"].clone();
-    bench.text(&format!(r#"{{"type":"error","code":"unavailable","message":"drain","id":{request},"retry_after":300}}"#));
+    bench.text(&format!(
+        r#"{{"type":"error","code":"unavailable","message":"drain","id":{request},"retry_after":300}}"#
+    ));
     bench.clear();
     bench.pass(Duration::from_millis(300));
     assert_eq!(bench.sent_of("subscribe").len(), 1);
@@ -150,7 +157,11 @@ fn a_thousand_channels_come_back_in_few_frames() {
 fn several_messages_share_a_frame_and_one_bad_one_harms_no_other() {
     let mut bench = Bench::connected(config());
     bench.subscribed("room", "a", 0);
-    let line = |offset| format!(r#"{{"type":"message","channel":"room","event":"e","offset":{offset},"timestamp":1,"payload":{offset}}}"#);
+    let line = |offset| {
+        format!(
+            r#"{{"type":"message","channel":"room","event":"e","offset":{offset},"timestamp":1,"payload":{offset}}}"#
+        )
+    };
     let frame = format!("{}\n\n{{\"type\":\n{}\nnull\n{}", line(1), line(2), line(3));
     bench.frame(Frame::Binary(Bytes::from(frame)));
     assert_eq!(bench.payloads(), ["1", "2", "3"]);
@@ -214,7 +225,9 @@ fn reconnects_do_not_grow_the_inbox_of_an_application_that_consumes_nothing() {
     let id = bench.subscribed("room", "a", 0);
     let mut offset = 0;
     for _ in 0..10 {
-        while bench.session.channel_state(id) == ChannelState::Subscribed && bench.session.stats().unconsumed_bytes < 1000 {
+        while bench.session.channel_state(id) == ChannelState::Subscribed
+            && bench.session.stats().unconsumed_bytes < 1000
+        {
             offset += 1;
             bench.message("room", offset, "\"0123456789\"");
         }
@@ -241,7 +254,9 @@ fn what_is_older_than_the_connection_counts_as_recovered() {
     bench.pass(Duration::from_secs(1));
     bench.open_v1();
     bench.answer_subscribe("room", "a", 1, Some(true));
-    bench.text(&format!(r#"{{"type":"message","channel":"room","event":"e","offset":2,"timestamp":{before},"payload":2}}"#));
+    bench.text(&format!(
+        r#"{{"type":"message","channel":"room","event":"e","offset":2,"timestamp":{before},"payload":2}}"#
+    ));
     bench.message("room", 3, "3");
     assert_eq!(bench.session.stats().recovered, 1);
 }

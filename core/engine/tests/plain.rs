@@ -35,12 +35,17 @@ fn requests_have_the_shapes_that_backends_know() {
         Frame::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
         other => format!("{other:?}"),
     });
-    assert_eq!(texts.collect::<Vec<_>>(), [
-        format!(r#"{{"type":"subscribe","payload":{{"channel":"room"}},"timestamp":{time}}}"#),
-        format!(r#"{{"type":"channel_message","payload":{{"channel":"room","event":"e","payload":{{"a":1}}}},"timestamp":{time}}}"#),
-        format!(r#"{{"type":"unsubscribe","payload":{{"channel":"room"}},"timestamp":{time}}}"#),
-        format!(r#"{{"type":"login","payload":true,"timestamp":{time}}}"#),
-    ]);
+    assert_eq!(
+        texts.collect::<Vec<_>>(),
+        [
+            format!(r#"{{"type":"subscribe","payload":{{"channel":"room"}},"timestamp":{time}}}"#),
+            format!(
+                r#"{{"type":"channel_message","payload":{{"channel":"room","event":"e","payload":{{"a":1}}}},"timestamp":{time}}}"#
+            ),
+            format!(r#"{{"type":"unsubscribe","payload":{{"channel":"room"}},"timestamp":{time}}}"#),
+            format!(r#"{{"type":"login","payload":true,"timestamp":{time}}}"#),
+        ]
+    );
 }
 
 #[test]
@@ -136,7 +141,9 @@ fn either_ping_proves_life() {
 fn binary_goes_both_ways_but_not_in_channels() {
     let mut bench = Bench::connected_plain(config());
     bench.frame(Frame::Binary(Bytes::from_static(&[0, 1, 255])));
-    assert!(matches!(&bench.events[0], Event::Direct(m) if m.payload == Data::Binary(Bytes::from_static(&[0, 1, 255]))));
+    assert!(
+        matches!(&bench.events[0], Event::Direct(m) if m.payload == Data::Binary(Bytes::from_static(&[0, 1, 255])))
+    );
     let permit = bench.session.budget().reserve(1).unwrap();
     bench.session.send(bench.now, RequestId(1), None, Data::Binary(Bytes::from_static(b"x")), permit).unwrap();
     bench.drain();

@@ -19,9 +19,12 @@ fn a_lone_message_has_a_frame_of_its_own_and_a_burst_shares_one() {
     let mut bench = Bench::connected(config());
     let room = bench.session.channel("room").unwrap();
     bench.publish_now(room, r#"{"n":1}"#);
-    assert_eq!(bench.frames, [Frame::Text(Bytes::from_static(
-        br#"{"type":"publish","id":1,"channel":"room","event":"e","payload":{"n":1}}"#
-    ))]);
+    assert_eq!(
+        bench.frames,
+        [Frame::Text(Bytes::from_static(
+            br#"{"type":"publish","id":1,"channel":"room","event":"e","payload":{"n":1}}"#
+        ))]
+    );
     bench.clear();
     for n in 2..5 {
         bench.publish(room, json(&n.to_string())).unwrap();
@@ -114,7 +117,8 @@ fn a_refusal_that_allows_a_retry_holds_the_order() {
     }
     receipt(&mut bench, 1, 1);
     for id in [2, 3] {
-        bench.text(&format!(r#"{{"type":"error","code":"rate_limited","message":"slow","id":{id},"retry_after":400}}"#));
+        bench
+            .text(&format!(r#"{{"type":"error","code":"rate_limited","message":"slow","id":{id},"retry_after":400}}"#));
     }
     assert_eq!(bench.errors(), ["rate_limited"], "told once");
     bench.clear();

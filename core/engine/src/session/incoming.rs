@@ -100,7 +100,8 @@ impl Session {
     }
 
     fn channel_message(&mut self, frame: &Bytes, size: u64, message: &Message<'_>) {
-        let Some(channel) = self.channels.by_name(&message.channel).filter(|c| c.state == ChannelState::Subscribed) else {
+        let Some(channel) = self.channels.by_name(&message.channel).filter(|c| c.state == ChannelState::Subscribed)
+        else {
             // In flight when it was unsubscribed; the server takes its window back by itself.
             self.stats.unroutable += 1;
             return;
@@ -215,7 +216,8 @@ impl Session {
     fn malformed(&mut self, error: DecodeError) {
         self.stats.malformed += 1;
         let mut told = Error::from(error);
-        told.message = format!("{} sent a message that cannot be understood; it was left out: {}", self.config.url, told.message);
+        told.message =
+            format!("{} sent a message that cannot be understood; it was left out: {}", self.config.url, told.message);
         self.error(told);
     }
 
@@ -227,7 +229,12 @@ impl Session {
         let event = message.kind.as_ref().map(|kind| Text::borrowed(frame, kind));
         let payload = Data::Json(slice(frame, message.payload));
         let Some(name) = &message.channel else {
-            self.direct(DirectMessage { event: event.clone(), timestamp: message.timestamp, payload: payload.clone(), size });
+            self.direct(DirectMessage {
+                event: event.clone(),
+                timestamp: message.timestamp,
+                payload: payload.clone(),
+                size,
+            });
             // Never guessed among several.
             if let (Some(channel), Some(event)) = (self.channels.only_subscribed(), event) {
                 let timestamp = message.timestamp;

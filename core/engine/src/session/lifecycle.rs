@@ -110,7 +110,8 @@ impl Session {
             });
             self.line(&hello);
         } else if self.config.protocol == Protocol::V1 {
-            let message = format!("{} does not speak {SUBPROTOCOL_V1}; use protocol \"auto\" or \"plain\"", self.config.url);
+            let message =
+                format!("{} does not speak {SUBPROTOCOL_V1}; use protocol \"auto\" or \"plain\"", self.config.url);
             self.attempt_failed(Error::new(ErrorKind::Protocol, message), ClosePolicy::Terminal);
         } else {
             self.dialect = Dialect::Plain;
@@ -171,7 +172,10 @@ impl Session {
                 (new(ErrorKind::ConnectFailed, format!("cannot connect to {url}: {why}")), ClosePolicy::Reconnect)
             }
             OpenError::Tls(why) => (
-                new(ErrorKind::TlsFailed, format!("TLS with {url} failed: {why}; a private authority needs the option ca")),
+                new(
+                    ErrorKind::TlsFailed,
+                    format!("TLS with {url} failed: {why}; a private authority needs the option ca"),
+                ),
                 ClosePolicy::Reconnect,
             ),
             OpenError::Handshake(why) => (
@@ -191,7 +195,8 @@ impl Session {
             }
         };
         // Once it has worked, a refusal may be a deploy that rolls by.
-        let policy = if policy == ClosePolicy::Terminal && self.ever_connected { ClosePolicy::Reconnect } else { policy };
+        let policy =
+            if policy == ClosePolicy::Terminal && self.ever_connected { ClosePolicy::Reconnect } else { policy };
         self.attempt_failed(error, policy);
     }
 
@@ -247,7 +252,8 @@ impl Session {
         if self.closing {
             return self.finish_disconnect();
         }
-        let error = Error::closed_by(CloseCode::GOING_AWAY, ErrorKind::ConnectionLost, "the server drains; connecting again");
+        let error =
+            Error::closed_by(CloseCode::GOING_AWAY, ErrorKind::ConnectionLost, "the server drains; connecting again");
         self.set_status(Status::Reconnecting, Some(error), Some(Duration::ZERO));
         self.begin_attempt();
     }
@@ -265,13 +271,15 @@ impl Session {
             return self.stop(error);
         }
         if self.config.max_attempts.is_some_and(|max| self.failed_attempts >= max) {
-            let message = format!("gave up after {} failed attempts; the last: {}", self.failed_attempts, error.message);
+            let message =
+                format!("gave up after {} failed attempts; the last: {}", self.failed_attempts, error.message);
             self.error(error);
             return self.stop(Error::new(ErrorKind::MaxAttempts, message));
         }
         self.error(error.clone());
         let delay = self.backoff.next(&self.config, &mut self.rng).max(error.retry_after.unwrap_or_default());
-        let status = if self.failed_attempts >= self.config.attempts_until_error { Status::Error } else { Status::Reconnecting };
+        let status =
+            if self.failed_attempts >= self.config.attempts_until_error { Status::Error } else { Status::Reconnecting };
         self.wait(delay, status, error);
     }
 

@@ -219,7 +219,8 @@ impl Session {
     pub(super) fn expire_sends(&mut self) {
         let Some(timeout) = self.config.send_timeout else { return };
         while let Some(entry) = self.outbox.take_older(self.now, timeout) {
-            let message = format!("no receipt came within {timeout:?} (sendTimeout); it may have been accepted all the same");
+            let message =
+                format!("no receipt came within {timeout:?} (sendTimeout); it may have been accepted all the same");
             self.fail_send(entry.request, Error::new(ErrorKind::Timeout, message));
         }
         self.after_answer();
@@ -268,7 +269,9 @@ impl Session {
             Dialect::V1 => {
                 let since = channel.position.clone();
                 let state = match channel.state {
-                    ChannelState::Failed | ChannelState::Idle | ChannelState::Unsubscribing => ChannelState::Subscribing,
+                    ChannelState::Failed | ChannelState::Idle | ChannelState::Unsubscribing => {
+                        ChannelState::Subscribing
+                    }
                     state => state,
                 };
                 let request =
@@ -291,7 +294,8 @@ impl Session {
         let name = channel.name.clone();
         match self.dialect {
             Dialect::V1 => {
-                let request = self.control(|id| ClientMessage::Unsubscribe { id, channel: Cow::Borrowed(name.as_str()) });
+                let request =
+                    self.control(|id| ClientMessage::Unsubscribe { id, channel: Cow::Borrowed(name.as_str()) });
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.request = Some(request);
                 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use realtime_engine::wire::{CloseCode, Frame, lines};
 use realtime_engine::{
-    Attempt, ChannelId, Config, Data, Error, Event, Input, OpenError, OpenRequest, Output, Receipt, RequestId, Session, Status,
-    Text, Timestamp,
+    Attempt, ChannelId, Config, Data, Error, Event, Input, OpenError, OpenRequest, Output, Receipt, RequestId, Session,
+    Status, Text, Timestamp,
 };
 use serde_json::Value;
 

@@ -1,0 +1,199 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use realtime_engine::Attempt;
+use realtime_engine::wire::{CloseCode, Frame};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as WsFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data as OpData, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
+
+/// The largest message that is taken.
+const MAX_MESSAGE: usize = 64 << 20;
+/// A smaller buffer costs a tenth of the throughput.
+const READ_BUFFER: usize = 128 << 10;
+/// How long a peer may take over the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The close frame carried no code.
+const NO_STATUS: CloseCode = CloseCode(1005);
+
+/// Bytes both ways: TCP, or TLS over it, or either through a proxy.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
+
+pub(crate) type WebSocket = WebSocketStream<Box<dyn Io>>;
+
+pub(crate) fn web_socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
+}
+
+/// Why there is nothing more to read.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// The peer's, where it said one.
+    pub(crate) code: Option<CloseCode>,
+    pub(crate) reason: String,
+    /// What to tell the peer.
+    answer: CloseCode,
+}
+
+/// An open WebSocket with the frames that wait for it.
+pub(crate) struct Socket {
+    pub(crate) attempt: Attempt,
+    stream: WebSocket,
+    queue: VecDeque<Frame>,
+    queued: usize,
+    /// Bytes given to the stream since everything was last with the operating system.
+    unflushed: usize,
+    flushed: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(attempt: Attempt, stream: WebSocket) -> Self {
+        Self { attempt, stream, queue: VecDeque::new(), queued: 0, unflushed: 0, flushed: true }
+    }
+
+    pub(crate) fn send(&mut self, frame: Frame) {
+        self.queued += frame.len();
+        self.queue.push_back(frame);
+    }
+
+    /// Bytes that the operating system has not taken.
+    pub(crate) fn backlog(&self) -> usize {
+        self.queued + self.unflushed
+    }
+
+    /// Writes as much as goes. Ready with `true` when the last of it is with the operating system, once.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
+        let mut stream = Pin::new(&mut self.stream);
+        while !self.queue.is_empty() {
+            match stream.as_mut().poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::broken(&error))),
+                Poll::Pending => return Poll::Pending,
+            }
+            let Some(frame) = self.queue.pop_front() else { break };
+            let size = frame.len();
+            self.queued -= size;
+            self.unflushed += size;
+            self.flushed = false;
+            if let Err(error) = stream.as_mut().start_send(message(frame)) {
+                return Poll::Ready(Err(End::broken(&error)));
+            }
+        }
+        if self.flushed {
+            return Poll::Ready(Ok(false));
+        }
+        match stream.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.flushed = true;
+                self.unflushed = 0;
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(End::broken(&error))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, End>> {
+        loop {
+            return Poll::Ready(match std::task::ready!(Pin::new(&mut self.stream).poll_next(cx)) {
+                Some(Ok(Message::Text(text))) => Ok(Frame::Text(text.into())),
+                Some(Ok(Message::Binary(bytes))) => Ok(Frame::Binary(bytes)),
+                Some(Ok(Message::Ping(bytes))) => Ok(Frame::Ping(bytes)),
+                Some(Ok(Message::Pong(bytes))) => Ok(Frame::Pong(bytes)),
+                Some(Ok(Message::Close(frame))) => Err(End::closed(frame)),
+                // Never given out by a read.
+                Some(Ok(Message::Frame(_))) => continue,
+                Some(Err(error)) => Err(End::broken(&error)),
+                None => Err(End::broken(&WsError::ConnectionClosed)),
+            });
+        }
+    }
+
+    /// Writes what waits, says goodbye and waits for the peer to hang up, all within a second.
+    pub(crate) async fn close(mut self, code: CloseCode, reason: String) {
+        let goodbye = async {
+            for frame in std::mem::take(&mut self.queue) {
+                self.stream.feed(message(frame)).await?;
+            }
+            self.stream.send(Message::Close(close_frame(code, reason))).await?;
+            while self.stream.next().await.transpose()?.is_some() {}
+            Ok::<_, WsError>(())
+        };
+        // A peer that is gone already, or takes too long, is simply left.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+
+    /// Ends what the peer has ended.
+    pub(crate) async fn finish(self, end_answer: CloseCode) {
+        self.close(end_answer, String::new()).await;
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("attempt", &self.attempt)
+            .field("queued", &self.queued)
+            .field("unflushed", &self.unflushed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl End {
+    fn closed(frame: Option<CloseFrame>) -> Self {
+        match frame {
+            Some(frame) => {
+                let code = CloseCode(frame.code.into());
+                Self { code: Some(code), reason: frame.reason.as_str().to_owned(), answer: code }
+            }
+            None => Self { code: Some(NO_STATUS), reason: String::new(), answer: NO_STATUS },
+        }
+    }
+
+    fn broken(error: &WsError) -> Self {
+        let (answer, reason) = match error {
+            WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                (CloseCode::TOO_BIG, format!("it sent a message of {size} bytes; at most {max_size} are taken"))
+            }
+            WsError::Utf8(_) => (CloseCode(1007), "it sent text that is not UTF-8".to_owned()),
+            WsError::Protocol(error) => (CloseCode(1002), error.to_string()),
+            WsError::Io(error) => (CloseCode::NORMAL, error.to_string()),
+            error => (CloseCode::NORMAL, error.to_string()),
+        };
+        Self { code: None, reason, answer }
+    }
+
+    pub(crate) fn answer(&self) -> CloseCode {
+        self.answer
+    }
+}
+
+fn message(frame: Frame) -> Message {
+    match frame {
+        // As a raw frame, since the engine's text needs no second check.
+        Frame::Text(bytes) => Message::Frame(WsFrame::message(bytes, OpCode::Data(OpData::Text), true)),
+        Frame::Ping(bytes) => Message::Ping(bytes),
+        Frame::Pong(bytes) => Message::Pong(bytes),
+        Frame::Binary(bytes) => Message::Binary(bytes),
+        other => Message::Binary(bytes::Bytes::from(format!("{other:?}"))),
+    }
+}
+
+/// `None` for codes that never travel.
+fn close_frame(code: CloseCode, mut reason: String) -> Option<CloseFrame> {
+    // A control frame holds 125 bytes, two of them the code.
+    let end = (0..=reason.len().min(123)).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
+    reason.truncate(end);
+    (!matches!(code.0, 0..1000 | 1004..=1006 | 1015)).then(|| CloseFrame { code: code.0.into(), reason: reason.into() })
+}
