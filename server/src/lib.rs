@@ -1,1 +1,28 @@
-//! The embedded server of realtime-client: a pure hub under a thin network layer.
+//! The embedded server of realtime-client: a pure [`hub`] under a thin network layer.
+//!
+//! ```
+//! # async fn example() -> std::io::Result<()> {
+//! use realtime_server::hub::Content;
+//! use realtime_server::{Server, ServerConfig};
+//!
+//! let server = Server::new(ServerConfig { port: 0, ..ServerConfig::default() }).start().await?;
+//! println!("clients connect to {}", server.url());
+//! server.publish("news", "hello", &Content::Json("{\"from\":\"the server\"}".into())).ok();
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod application;
+pub mod auth;
+pub mod cli;
+mod config;
+pub mod hub;
+mod net;
+mod server;
+
+pub use application::{Application, Echo};
+pub use auth::{Auth, AuthError, Identity};
+pub use config::{ServerConfig, Tls, TlsError};
+pub use hub::{HubConfig, Stats};
+pub use server::{RunningServer, Server};

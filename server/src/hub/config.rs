@@ -1,0 +1,119 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use realtime_engine::wire::Limits;
+
+use crate::auth::Auth;
+
+/// What a [`Hub`](super::Hub) allows, keeps and waits for.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// Told to clients in `welcome`.
+    pub limits: Limits,
+    /// How much of each channel is kept for recovery.
+    pub history: HistoryConfig,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Sessions whose receipts are remembered; the longest gone is forgotten first.
+    pub sessions: usize,
+    /// How often a client should give a sign of life.
+    pub heartbeat: Duration,
+    /// After how much silence a client is given up.
+    pub timeout: Duration,
+    /// How long a client may take until its `hello`.
+    pub handshake_timeout: Duration,
+    /// How long a socket may take no bytes while something waits.
+    pub write_timeout: Duration,
+    /// Unwritten answers, in bytes, above which a connection is not read from.
+    pub writer_bytes: usize,
+    /// Unwritten answers, in bytes, above which a connection is closed as a slow consumer.
+    pub writer_hard_bytes: usize,
+    /// Who may connect.
+    pub auth: Auth,
+    /// Who may publish and subscribe.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Whether an application takes `send` messages; they are refused with `no_handler` otherwise.
+    pub application: bool,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            limits: Limits { frame: 1 << 20, payload: 512 << 10, channels: 1000, inflight: 1024, rate: 0 },
+            history: HistoryConfig::default(),
+            connections: 10_000,
+            sessions: 100_000,
+            heartbeat: Duration::from_secs(30),
+            timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            writer_bytes: 1 << 20,
+            writer_hard_bytes: 8 << 20,
+            auth: Auth::None,
+            authorizer: Arc::new(AllowAll),
+            application: false,
+        }
+    }
+}
+
+/// Bounds of the histories. At least the newest message of a channel is kept: live delivery reads it from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryConfig {
+    /// Messages of a channel.
+    pub messages: usize,
+    /// Bytes of a channel.
+    pub bytes: usize,
+    /// Age of a message.
+    pub age: Duration,
+    /// Bytes of all channels; channels without subscribers go first, the longest idle before the others.
+    pub total_bytes: usize,
+    /// How long a channel without subscribers and publishes is remembered. Later it starts a new epoch.
+    pub idle_age: Duration,
+    /// How many channels without subscribers are remembered.
+    pub idle_channels: usize,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        Self {
+            messages: 10_000,
+            bytes: 16 << 20,
+            age: Duration::from_secs(3600),
+            total_bytes: 512 << 20,
+            idle_age: Duration::from_secs(24 * 3600),
+            idle_channels: 100_000,
+        }
+    }
+}
+
+/// Decides what a user may do. It is asked while the hub is held: answer from memory, at once.
+pub trait Authorizer: Send + Sync {
+    /// Whether this user may publish to the channel.
+    fn can_publish(&self, user: Option<&str>, channel: &str) -> bool {
+        let _ = (user, channel);
+        true
+    }
+
+    /// Whether this user may subscribe to the channel.
+    fn can_subscribe(&self, user: Option<&str>, channel: &str) -> bool {
+        let _ = (user, channel);
+        true
+    }
+}
+
+impl fmt::Debug for dyn Authorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorizer")
+    }
+}
+
+/// Lets everybody do everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+impl Authorizer for AllowAll {}
+
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,116 @@
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use realtime_engine::wire::{Payload, ServerMessage, plain};
+
+use super::config::{HistoryConfig, ms};
+
+/// What an entry costs beside its bytes.
+const ENTRY_OVERHEAD: usize = 96;
+
+/// The messages of a channel that can still be served: offsets `first()..=last()`, without a hole.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    entries: VecDeque<Entry>,
+    /// Offset of the newest message; 0 before the first.
+    last: u64,
+    bytes: usize,
+}
+
+/// A message, serialised once for all subscribers of a dialect.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) timestamp: u64,
+    /// A JSON line, or a binary frame.
+    pub(super) v1: Bytes,
+    pub(super) binary: bool,
+    /// Made when the first plain subscriber wants it.
+    plain: Option<Bytes>,
+}
+
+impl Entry {
+    fn cost(&self) -> usize {
+        ENTRY_OVERHEAD + self.v1.len() + self.plain.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl History {
+    /// Appends a message that was encoded with the offset `last() + 1`.
+    pub(super) fn push(&mut self, timestamp: u64, v1: Bytes, binary: bool) {
+        let entry = Entry { timestamp, v1, binary, plain: None };
+        self.bytes += entry.cost();
+        self.last += 1;
+        self.entries.push_back(entry);
+    }
+
+    /// Evicts what is over the bounds.
+    pub(super) fn trim(&mut self, now: u64, config: &HistoryConfig) {
+        while self.entries.len() > config.messages.max(1) || (self.bytes > config.bytes && self.entries.len() > 1) {
+            self.evict();
+        }
+        self.expire(now, config);
+    }
+
+    /// Evicts what is too old.
+    pub(super) fn expire(&mut self, now: u64, config: &HistoryConfig) {
+        let oldest = now.saturating_sub(ms(config.age));
+        while self.entries.front().is_some_and(|entry| entry.timestamp < oldest) {
+            self.evict();
+        }
+        if self.entries.is_empty() {
+            self.entries.shrink_to(0);
+        }
+    }
+
+    /// Evicts the oldest message; `false` where only the newest is left.
+    pub(super) fn shed(&mut self) -> bool {
+        let more = self.entries.len() > 1;
+        if more {
+            self.evict();
+        }
+        more
+    }
+
+    fn evict(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.bytes -= entry.cost();
+        }
+    }
+
+    /// The plain form of a message; `None` for a binary one, which plain clients cannot be given.
+    pub(super) fn plain(&mut self, offset: u64) -> Option<Bytes> {
+        let first = self.first();
+        let entry = self.entries.get_mut(usize::try_from(offset.checked_sub(first)?).ok()?)?;
+        if let Some(plain) = &entry.plain {
+            return Some(plain.clone());
+        }
+        if entry.binary {
+            return None;
+        }
+        let Ok(ServerMessage::Message(message)) = ServerMessage::decode(&entry.v1) else { return None };
+        let Payload::Json(payload) = message.payload else { return None };
+        let mut out = Vec::with_capacity(entry.v1.len());
+        plain::encode(&mut out, &message.event, payload, message.timestamp, Some(&message.channel));
+        let plain = Bytes::from(out.into_boxed_slice());
+        self.bytes += plain.len();
+        entry.plain = Some(plain.clone());
+        Some(plain)
+    }
+
+    pub(super) fn entry(&self, offset: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(offset.checked_sub(self.first())?).ok()?)
+    }
+
+    /// Offset of the oldest message that is left, one above the newest where none is.
+    pub(super) fn first(&self) -> u64 {
+        self.last + 1 - self.entries.len() as u64
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

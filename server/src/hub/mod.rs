@@ -1,0 +1,345 @@
+//! The hub: channels, sessions and connections, without sockets, clocks or threads.
+//!
+//! Time comes in as milliseconds since the Unix epoch and must not run backwards; ids come from the seed. The same
+//! inputs give the same outputs.
+//!
+//! ```
+//! use realtime_engine::wire::Frame;
+//! use realtime_server::hub::{ConnectionId, Dialect, Hub, HubConfig, Input, Output};
+//!
+//! let mut hub = Hub::new(HubConfig::default(), 1);
+//! let client = ConnectionId(1);
+//! hub.handle(0, Input::Opened { connection: client, dialect: Dialect::V1, identity: None });
+//! let hello = r#"{"type":"hello","session":"0123456789abcdef0123"}"#;
+//! hub.handle(0, Input::Frame { connection: client, frame: Frame::Text(hello.into()) });
+//!
+//! let mut frames = Vec::new();
+//! while let Some(output) = hub.poll() {
+//!     match output {
+//!         Output::Ready(connection) => while hub.pull(0, connection, &mut frames) {},
+//!         other => panic!("{other:?}"),
+//!     }
+//! }
+//! assert!(matches!(&frames[..], [Frame::Text(welcome)] if welcome.starts_with(b"{\"type\":\"welcome\"")));
+//! ```
+
+mod channels;
+mod config;
+mod connection;
+mod drain;
+mod history;
+mod ids;
+mod plain;
+mod publish;
+mod pull;
+mod rate;
+mod sessions;
+mod stats;
+mod timers;
+mod v1;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use realtime_engine::wire::{CloseCode, ErrorCode, Frame};
+
+use crate::auth::Identity;
+use channels::Channels;
+use connection::{Connection, Phase};
+use ids::{IdMap, Ids};
+use sessions::Sessions;
+use timers::{Timer, Timers};
+
+pub use config::{AllowAll, Authorizer, HistoryConfig, HubConfig};
+pub use connection::Dialect;
+pub use ids::ConnectionId;
+pub use publish::{Content, PublishError};
+pub use stats::Stats;
+
+/// Routes messages between connections. See the [module](self) for how it is driven.
+#[derive(Debug)]
+pub struct Hub {
+    config: HubConfig,
+    connections: IdMap<ConnectionId, Connection>,
+    channels: Channels,
+    sessions: Sessions,
+    timers: Timers,
+    ids: Ids,
+    outputs: VecDeque<Output>,
+    draining: bool,
+    stats: Stats,
+}
+
+/// What happened on a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The WebSocket is open.
+    Opened {
+        /// A number that was never used before.
+        connection: ConnectionId,
+        /// What the subprotocols ask for.
+        dialect: Dialect,
+        /// What a token on the upgrade proved.
+        identity: Option<Identity>,
+    },
+    /// A frame came.
+    Frame {
+        /// From whom.
+        connection: ConnectionId,
+        /// What.
+        frame: Frame,
+    },
+    /// The socket takes no more of what was pulled. Again whenever it took some, but not all.
+    Blocked {
+        /// Whose socket.
+        connection: ConnectionId,
+    },
+    /// The socket has taken everything after having been blocked.
+    Unblocked {
+        /// Whose socket.
+        connection: ConnectionId,
+    },
+    /// The socket is gone.
+    Closed {
+        /// Whose socket.
+        connection: ConnectionId,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What the network should do.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// There is something to [`pull`](Hub::pull). Not said again before it was.
+    Ready(ConnectionId),
+    /// Pull what is left, send a close frame, and report `Closed` soon, whether or not the peer answers.
+    Close {
+        /// Whose socket.
+        connection: ConnectionId,
+        /// For the close frame.
+        code: CloseCode,
+        /// For the close frame.
+        reason: Cow<'static, str>,
+    },
+    /// A message for the application.
+    Sent {
+        /// From whom.
+        connection: ConnectionId,
+        /// The verified user.
+        user: Option<Arc<str>>,
+        /// `None` for a binary message.
+        event: Option<String>,
+        /// What.
+        content: Content,
+    },
+}
+
+impl Hub {
+    /// An empty hub. The seed makes epochs and connection ids: take another one for every start.
+    pub fn new(config: HubConfig, seed: u64) -> Self {
+        Self {
+            connections: IdMap::default(),
+            channels: Channels::new(config.history),
+            sessions: Sessions::default(),
+            timers: Timers::default(),
+            ids: Ids::new(seed),
+            outputs: VecDeque::new(),
+            draining: false,
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Takes an input. Drain [`poll`](Self::poll) afterwards.
+    pub fn handle(&mut self, now: u64, input: Input) {
+        match input {
+            Input::Opened { connection, dialect, identity } => self.opened(now, connection, dialect, identity),
+            Input::Frame { connection, frame } => self.frame(now, connection, frame),
+            Input::Blocked { connection } => {
+                if let Some(open) = self.connections.get_mut(&connection) {
+                    open.blocked_since = Some(now);
+                    self.schedule(connection);
+                }
+            }
+            Input::Unblocked { connection } => {
+                if let Some(open) = self.connections.get_mut(&connection) {
+                    open.blocked_since = None;
+                }
+            }
+            Input::Closed { connection } => {
+                self.leave(now, connection);
+                if let Some(closed) = self.connections.remove(&connection) {
+                    self.timers.cancel(closed.scheduled, Timer::Connection(connection));
+                }
+            }
+            Input::Tick => {}
+        }
+        self.fire(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When the hub wants an input at the latest: [`Input::Tick`] will do.
+    pub fn deadline(&self) -> Option<u64> {
+        self.timers.next()
+    }
+
+    /// Whether frames of this connection should be read now. Otherwise it does not take its answers; ask again after a pull.
+    pub fn wants_frames(&self, connection: ConnectionId) -> bool {
+        self.connections
+            .get(&connection)
+            .is_some_and(|open| open.phase != Phase::Closing && open.control.bytes() < self.config.writer_bytes)
+    }
+
+    /// Whether another connection would be turned away.
+    pub fn is_full(&self) -> bool {
+        self.connections.len() >= self.config.connections
+    }
+
+    /// Whether a drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Counters up to now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            connections: self.connections.len() as u64,
+            channels: self.channels.len() as u64,
+            sessions: self.sessions.len() as u64,
+            history_bytes: self.channels.bytes() as u64,
+            ..self.stats.clone()
+        }
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &HubConfig {
+        &self.config
+    }
+
+    /// Closes a connection.
+    pub fn close(&mut self, now: u64, id: ConnectionId, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        connection.phase = Phase::Closing;
+        if code == CloseCode::SLOW_CONSUMER {
+            connection.control.clear();
+            self.stats.slow_consumers += 1;
+        }
+        self.leave(now, id);
+        self.outputs.push_back(Output::Close { connection: id, code, reason: reason.into() });
+    }
+
+    fn opened(&mut self, now: u64, id: ConnectionId, dialect: Dialect, identity: Option<Identity>) {
+        let (full, draining) = (self.is_full(), self.draining);
+        self.stats.connections_total += 1;
+        self.connections.insert(id, Connection::new(dialect, identity, now, &self.config));
+        self.arm_sweep(now);
+        if draining {
+            let code = if dialect == Dialect::Plain { drain::PLAIN_RESTART } else { CloseCode::GOING_AWAY };
+            self.close(now, id, code, "the server drains");
+        } else if full {
+            self.close(now, id, CloseCode::TOO_MANY_CONNECTIONS, "the server is full");
+        } else if dialect == Dialect::Plain && !self.config.auth.is_open() && self.identity(id).is_none() {
+            self.close(now, id, CloseCode::UNAUTHORIZED, "a token is required on the upgrade");
+        } else {
+            self.schedule(id);
+        }
+    }
+
+    fn frame(&mut self, now: u64, id: ConnectionId, frame: Frame) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        connection.last_heard = now;
+        let dialect = connection.dialect;
+        self.stats.frames_in += 1;
+        self.stats.bytes_in += frame.len() as u64;
+        if frame.len() as u64 > self.config.limits.frame {
+            let reason = format!("the frame has {} bytes, the limit is {}", frame.len(), self.config.limits.frame);
+            return self.fault(now, id, ErrorCode::FrameTooLarge, &reason);
+        }
+        match (dialect, &frame) {
+            (Dialect::V1, Frame::Text(bytes)) => self.v1_lines(now, id, bytes),
+            (Dialect::V1, Frame::Binary(bytes)) if bytes.first() == Some(&b'{') => self.v1_lines(now, id, bytes),
+            (Dialect::V1, Frame::Binary(bytes)) => self.v1_binary(now, id, bytes),
+            (Dialect::Plain, Frame::Text(bytes)) => self.plain_text(now, id, bytes),
+            (Dialect::Plain, Frame::Binary(bytes)) => self.plain_binary(now, id, bytes),
+            _ => {}
+        }
+        self.bound_writer(now, id);
+        self.wake(id);
+    }
+
+    /// Answers bytes that belong to no request.
+    fn fault(&mut self, now: u64, id: ConnectionId, code: ErrorCode, reason: &str) {
+        self.stats.faults += 1;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let flood = connection.faults.count(now);
+        match connection.dialect {
+            Dialect::V1 => self.v1_error(id, code, reason, None, None, None),
+            Dialect::Plain => self.plain_error(now, id, code, reason),
+        }
+        self.wake(id);
+        if flood {
+            self.close(now, id, CloseCode::PROTOCOL_ERROR, "too much that is not this protocol");
+        }
+    }
+
+    /// Answers may pile up only so far.
+    fn bound_writer(&mut self, now: u64, id: ConnectionId) {
+        if self.connections.get(&id).is_some_and(|open| open.control.bytes() > self.config.writer_hard_bytes) {
+            self.close(now, id, CloseCode::SLOW_CONSUMER, "too many answers are waiting");
+        }
+    }
+
+    /// Takes a connection out of channels and session; what it still is to be told stays.
+    fn leave(&mut self, now: u64, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for key in std::mem::take(&mut connection.subscriptions).into_keys() {
+            self.channels.unsubscribe(now, key, id);
+        }
+        connection.behind.clear();
+        if let Some(session) = connection.session.take() {
+            self.sessions.leave(now, session, id);
+        }
+    }
+
+    /// Tells the network, once, that there is something to pull.
+    fn wake(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            wake(id, connection, &mut self.outputs);
+        }
+    }
+
+    fn identity(&self, id: ConnectionId) -> Option<&Identity> {
+        self.connections.get(&id).and_then(|connection| connection.identity.as_ref())
+    }
+}
+
+fn wake(id: ConnectionId, connection: &mut Connection, outputs: &mut VecDeque<Output>) {
+    if !connection.ready && connection.phase != Phase::Closing && connection.has_work() {
+        connection.ready = true;
+        outputs.push_back(Output::Ready(id));
+    }
+}
+
+impl Content {
+    /// The bytes, of whatever kind.
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Content::Json(bytes) | Content::Binary(bytes) => bytes,
+        }
+    }
+}

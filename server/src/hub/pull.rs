@@ -1,0 +1,215 @@
+//! What goes to a socket, made at the moment when the socket has room: answers first, then channel messages, the
+//! subscriptions that are behind in turn. Nothing but answers is ever queued, so that a slow socket costs no memory.
+
+use bytes::Bytes;
+use realtime_engine::wire::{Encoding, Frame, ServerMessage, plain};
+
+use super::channels::{ChannelKey, Channels};
+use super::connection::{Connection, Dialect, FRAME_TARGET, Phase, Waiting};
+use super::{ConnectionId, Hub, Stats};
+
+/// Bytes of messages that one pull may hand out.
+const PULL_BUDGET: usize = 256 << 10;
+/// Bytes that a subscription may send before it is the next one's turn.
+const TURN_BUDGET: usize = 16 << 10;
+
+impl Hub {
+    /// Appends the frames that this connection's socket should take next, and says whether more is waiting. Call it after
+    /// [`Output::Ready`](super::Output::Ready), and again as long as it says `true`, each time once everything
+    /// pulled before has been written.
+    pub fn pull(&mut self, now: u64, id: ConnectionId, frames: &mut Vec<Frame>) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        connection.blocked_since = None;
+        let begun = frames.len();
+        let mut out = Frames::new(connection, frames);
+        while let Some(waiting) = connection.control.pop() {
+            out.control(waiting);
+        }
+        if connection.phase == Phase::Open {
+            while out.total < PULL_BUDGET && connection.is_window_open() {
+                let Some(key) = connection.behind.pop_front() else { break };
+                let more = match connection.dialect {
+                    Dialect::V1 => pump_v1(key, connection, &self.channels, &mut out, &mut self.stats),
+                    Dialect::Plain => pump_plain(now, key, connection, &mut self.channels, &mut out, &mut self.stats),
+                };
+                if more {
+                    connection.behind.push_back(key);
+                } else if let Some(subscription) = connection.subscriptions.get_mut(&key) {
+                    subscription.queued = false;
+                }
+            }
+        }
+        out.finish();
+        self.stats.frames_out += (frames.len() - begun) as u64;
+        self.stats.bytes_out += frames[begun..].iter().map(|frame| frame.len() as u64).sum::<u64>();
+        connection.ready = connection.has_work();
+        connection.ready
+    }
+}
+
+/// Sends from one subscription; `true` where it is still behind and may go on later.
+fn pump_v1(
+    key: ChannelKey,
+    connection: &mut Connection,
+    channels: &Channels,
+    out: &mut Frames<'_>,
+    stats: &mut Stats,
+) -> bool {
+    let (Some(channel), Some(subscription)) = (channels.channel(key), connection.subscriptions.get_mut(&key)) else {
+        return false;
+    };
+    let history = &channel.history;
+    let end = out.total + TURN_BUDGET;
+    while subscription.cursor < history.last() {
+        let (next, first) = (subscription.cursor + 1, history.first());
+        if next < first {
+            let gap = ServerMessage::Gap {
+                channel: (&*channel.name).into(),
+                epoch: (&*channel.epoch).into(),
+                from: next,
+                to: first - 1,
+            };
+            out.encode(&gap);
+            stats.gaps += 1;
+            subscription.cursor = first - 1;
+            continue;
+        }
+        if let Some(window) = connection.window {
+            if subscription.outstanding >= window.channel {
+                return false;
+            }
+            if connection.outstanding >= window.connection {
+                return true;
+            }
+        }
+        if out.total >= end {
+            return true;
+        }
+        let Some(entry) = history.entry(next) else { return false };
+        if entry.binary {
+            out.alone(Frame::Binary(entry.v1.clone()));
+        } else {
+            out.line(&entry.v1);
+        }
+        subscription.cursor = next;
+        let bytes = entry.v1.len() as u64;
+        subscription.outstanding += bytes;
+        connection.outstanding += bytes;
+        stats.messages_out += 1;
+    }
+    false
+}
+
+fn pump_plain(
+    now: u64,
+    key: ChannelKey,
+    connection: &mut Connection,
+    channels: &mut Channels,
+    out: &mut Frames<'_>,
+    stats: &mut Stats,
+) -> bool {
+    let Some(subscription) = connection.subscriptions.get_mut(&key) else { return false };
+    let end = out.total + TURN_BUDGET;
+    loop {
+        let Some(channel) = channels.channel(key) else { return false };
+        let (next, first, last) = (subscription.cursor + 1, channel.history.first(), channel.history.last());
+        if next > last {
+            return false;
+        }
+        if out.total >= end {
+            return true;
+        }
+        // A binary message has no plain form: it is told as missing, as what was evicted is.
+        let evicted = (next < first).then(|| first - 1);
+        let to = match evicted {
+            Some(to) => to,
+            None => {
+                if let Some(plain) = channels.plain(key, next) {
+                    out.alone(Frame::Text(plain));
+                    stats.messages_out += 1;
+                    subscription.cursor = next;
+                    continue;
+                }
+                next
+            }
+        };
+        let mut gap = Vec::new();
+        let payload = format!("{{\"from\":{next},\"to\":{to}}}");
+        let name = channels.channel(key).map(|channel| channel.name.clone());
+        plain::encode(&mut gap, "gap", payload.as_bytes(), now, name.as_deref());
+        out.alone(Frame::Text(gap.into()));
+        stats.gaps += 1;
+        subscription.cursor = to;
+    }
+}
+
+/// Joins waiting lines into frames; a lone message is handed on as it is.
+struct Frames<'a> {
+    frames: &'a mut Vec<Frame>,
+    encoding: Encoding,
+    lone: Option<Bytes>,
+    joined: Vec<u8>,
+    total: usize,
+}
+
+impl<'a> Frames<'a> {
+    fn new(connection: &Connection, frames: &'a mut Vec<Frame>) -> Self {
+        Self { frames, encoding: connection.encoding, lone: None, joined: Vec::new(), total: 0 }
+    }
+
+    fn control(&mut self, waiting: Waiting) {
+        match waiting {
+            Waiting::Lines(lines) => {
+                self.finish();
+                self.joined = lines;
+                if self.joined.len() >= FRAME_TARGET {
+                    self.finish();
+                }
+            }
+            Waiting::Text(bytes) => self.alone(Frame::Text(bytes)),
+            Waiting::Binary(bytes) => self.alone(Frame::Binary(bytes)),
+            Waiting::Ping => self.alone(Frame::Ping(Bytes::new())),
+        }
+    }
+
+    fn encode(&mut self, message: &ServerMessage<'_>) {
+        let mut line = Vec::new();
+        message.encode(&mut line);
+        self.line(&line.into());
+    }
+
+    fn line(&mut self, line: &Bytes) {
+        self.total += line.len();
+        if self.joined.is_empty() && self.lone.is_none() {
+            self.lone = Some(line.clone());
+            return;
+        }
+        if let Some(lone) = self.lone.take() {
+            self.joined.reserve(lone.len() + line.len() + 1);
+            self.joined.extend_from_slice(&lone);
+        }
+        self.joined.push(b'\n');
+        self.joined.extend_from_slice(line);
+        if self.joined.len() >= FRAME_TARGET {
+            self.finish();
+        }
+    }
+
+    fn alone(&mut self, frame: Frame) {
+        self.finish();
+        self.total += frame.len();
+        self.frames.push(frame);
+    }
+
+    fn finish(&mut self) {
+        let lines = match self.lone.take() {
+            Some(lone) => lone,
+            None if self.joined.is_empty() => return,
+            None => Bytes::from(std::mem::take(&mut self.joined)),
+        };
+        self.frames.push(match self.encoding {
+            Encoding::Binary => Frame::Binary(lines),
+            _ => Frame::Text(lines),
+        });
+    }
+}

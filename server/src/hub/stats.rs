@@ -1,0 +1,52 @@
+use serde::Serialize;
+
+/// What a server counts. Everything but the first group only grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Open connections.
+    pub connections: u64,
+    /// Channels that are remembered.
+    pub channels: u64,
+    /// Sessions that are remembered.
+    pub sessions: u64,
+    /// Bytes of all histories.
+    pub history_bytes: u64,
+
+    /// Connections ever opened.
+    pub connections_total: u64,
+    /// Upgrades that were refused: token, origin, path, full, draining, not a WebSocket.
+    pub refused_upgrades: u64,
+    /// Publishes and sends that were accepted, from clients.
+    pub messages_in: u64,
+    /// Channel messages that went out, one for each subscriber.
+    pub messages_out: u64,
+    /// Frames read.
+    pub frames_in: u64,
+    /// Frames written.
+    pub frames_out: u64,
+    /// Bytes of the frames read.
+    pub bytes_in: u64,
+    /// Bytes of the frames written.
+    pub bytes_out: u64,
+    /// Publishes and sends that had been answered before.
+    pub duplicates: u64,
+    /// Subscribes that recovered all that was missed.
+    pub recovered: u64,
+    /// Subscribes that could not.
+    pub unrecovered: u64,
+    /// Gaps told to subscribers that were too far behind.
+    pub gaps: u64,
+    /// Requests that were refused with an error.
+    pub refused: u64,
+    /// Bytes from clients that could not be understood.
+    pub faults: u64,
+    /// Connections closed since they took nothing.
+    pub slow_consumers: u64,
+    /// Connections closed since nothing was heard, or no `hello` came in time.
+    pub timeouts: u64,
+    /// Sessions that were forgotten, by age or by number.
+    pub sessions_forgotten: u64,
+    /// Channels that were forgotten, by age or by a bound.
+    pub channels_forgotten: u64,
+}

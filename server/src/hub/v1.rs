@@ -1,0 +1,378 @@
+//! The `realtime.v1` dialect: what a client asks, and the answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use realtime_engine::wire::{
+    ClientMessage, CloseCode, DecodeError, Encoding, ErrorCode, Hello, Payload, Position, Receipt, Refusal,
+    ServerMessage, Subscribed, Welcome, lines,
+};
+
+use super::config::ms;
+use super::connection::{Phase, Subscription, Waiting};
+use super::sessions::{Outcome, SessionKey, Verdict};
+use super::{ConnectionId, Content, Hub, Output};
+use crate::auth::Identity;
+
+/// What the server calls itself in `welcome`.
+const SERVER: &str = concat!("realtime/", env!("CARGO_PKG_VERSION"));
+
+/// What a client has to say twice before the server can take it, ms.
+const RETRY_AFTER: u64 = 1000;
+
+impl Hub {
+    pub(super) fn v1_lines(&mut self, now: u64, id: ConnectionId, frame: &[u8]) {
+        for line in lines(frame) {
+            let decoded = ClientMessage::decode(line);
+            if !self.v1_message(now, id, decoded) {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn v1_binary(&mut self, now: u64, id: ConnectionId, frame: &[u8]) {
+        self.v1_message(now, id, ClientMessage::decode_binary(frame));
+    }
+
+    /// `false` where the connection is closed by it.
+    fn v1_message(&mut self, now: u64, id: ConnectionId, decoded: Result<ClientMessage<'_>, DecodeError>) -> bool {
+        let Some(connection) = self.connections.get(&id) else { return false };
+        match (connection.phase, decoded) {
+            (Phase::Closing, _) => return false,
+            (Phase::Opening, Ok(ClientMessage::Hello(hello))) => self.hello(now, id, &hello),
+            (Phase::Opening, Ok(_)) => {
+                self.close(now, id, CloseCode::PROTOCOL_ERROR, "the first message must be hello");
+            }
+            (Phase::Opening, Err(error)) => {
+                self.stats.faults += 1;
+                self.close(
+                    now,
+                    id,
+                    CloseCode::PROTOCOL_ERROR,
+                    format!("the first message must be hello: {}", error.reason),
+                );
+            }
+            (Phase::Open, Ok(message)) => self.v1_request(now, id, message),
+            (Phase::Open, Err(error)) => match error.id {
+                Some(request) => self.v1_error(id, error.code, &error.reason, Some(request), None, None),
+                None => self.fault(now, id, error.code, &error.reason),
+            },
+        }
+        self.connections.get(&id).is_some_and(|connection| connection.phase != Phase::Closing)
+    }
+
+    fn hello(&mut self, now: u64, id: ConnectionId, hello: &Hello<'_>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let identity = match &hello.token {
+            Some(token) => self.config.auth.verify(token, now).map_err(|error| error.to_string()),
+            None => connection.identity.clone().map_or_else(
+                || match self.config.auth.is_open() {
+                    true => Ok(Identity::default()),
+                    false => Err("a token is required".to_owned()),
+                },
+                Ok,
+            ),
+        };
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(reason) => return self.close(now, id, CloseCode::UNAUTHORIZED, reason),
+        };
+        let window = usize::try_from(self.config.limits.inflight).unwrap_or(usize::MAX);
+        let session = self.sessions.open(identity.user.clone(), &hello.session, id, window);
+        connection.session = Some(session.key);
+        connection.phase = Phase::Open;
+        connection.window = hello.window;
+        let welcome = ServerMessage::Welcome(Box::new(Welcome {
+            session: (&*hello.session).into(),
+            connection: self.ids.opaque().into(),
+            resumed: session.resumed,
+            user: identity.user.as_deref().map(Into::into),
+            expires_in: identity.expires_at.map(|at| at.saturating_sub(now)),
+            heartbeat: ms(self.config.heartbeat),
+            timeout: ms(self.config.timeout),
+            encoding: hello.encoding,
+            time: now,
+            limits: self.config.limits,
+            server: SERVER.into(),
+        }));
+        match hello.encoding {
+            Encoding::Text => connection.control.line(&welcome),
+            encoding => {
+                // What follows is framed otherwise.
+                let mut out = Vec::new();
+                welcome.encode(&mut out);
+                connection.control.alone(Waiting::Text(out.into()));
+                connection.encoding = encoding;
+            }
+        }
+        connection.identity = Some(identity);
+        if let Some(replaced) = session.replaced {
+            self.close(now, replaced, CloseCode::SESSION_REPLACED, "another connection took the session over");
+        }
+        self.stats.sessions_forgotten += self.sessions.forget(0, self.config.sessions);
+        self.schedule(id);
+    }
+
+    fn v1_request(&mut self, now: u64, id: ConnectionId, message: ClientMessage<'_>) {
+        match message {
+            ClientMessage::Publish { id: request, channel, event, payload } => {
+                self.v1_publish(now, id, request, &channel, &event, payload);
+            }
+            ClientMessage::Send { id: request, event, payload } => {
+                self.v1_send(now, id, request, event.as_deref(), payload);
+            }
+            ClientMessage::Subscribe { id: request, channel, since } => {
+                self.v1_subscribe(now, id, request, &channel, since.as_ref());
+            }
+            ClientMessage::Unsubscribe { id: request, channel } => {
+                self.unsubscribe(now, id, &channel);
+                self.v1_answer(id, &ServerMessage::Unsubscribed { id: request, channel: (&*channel).into() });
+            }
+            ClientMessage::Credit { channel, bytes } => self.v1_credit(id, &channel, bytes),
+            ClientMessage::Auth { id: request, token } => self.v1_auth(now, id, request, &token),
+            ClientMessage::Ping { id: request, timestamp } => {
+                self.v1_answer(id, &ServerMessage::Pong { id: request, timestamp, time: now });
+            }
+            ClientMessage::Hello(_) => self.fault(now, id, ErrorCode::Malformed, "hello was said before"),
+            _ => self.fault(now, id, ErrorCode::UnknownType, "unknown type"),
+        }
+    }
+
+    fn v1_publish(
+        &mut self,
+        now: u64,
+        id: ConnectionId,
+        request: u64,
+        channel: &str,
+        event: &str,
+        payload: Payload<'_>,
+    ) {
+        let Some((session, user)) = self.admit(now, id, request, payload) else { return };
+        if !self.config.authorizer.can_publish(user.as_deref(), channel) {
+            return self.settle(id, session, request, Outcome::Refused(ErrorCode::Forbidden));
+        }
+        let outcome = match self.store(now, channel, event, user.as_deref(), payload) {
+            Some((epoch, offset)) => Outcome::Stored { epoch, offset },
+            None => Outcome::Refused(ErrorCode::Internal),
+        };
+        self.settle(id, session, request, outcome);
+    }
+
+    fn v1_send(&mut self, now: u64, id: ConnectionId, request: u64, event: Option<&str>, payload: Payload<'_>) {
+        let Some((session, user)) = self.admit(now, id, request, payload) else { return };
+        if !self.config.application {
+            return self.settle(id, session, request, Outcome::Refused(ErrorCode::NoHandler));
+        }
+        let content = match payload {
+            Payload::Binary(bytes) => Content::Binary(Bytes::copy_from_slice(bytes)),
+            other => Content::Json(Bytes::copy_from_slice(other.bytes())),
+        };
+        self.outputs.push_back(Output::Sent { connection: id, user, event: event.map(str::to_owned), content });
+        self.settle(id, session, request, Outcome::Sent);
+    }
+
+    /// Looks whether a publish or send may be done now. If not, it is answered here.
+    fn admit(
+        &mut self,
+        now: u64,
+        id: ConnectionId,
+        request: u64,
+        payload: Payload<'_>,
+    ) -> Option<(SessionKey, Option<Arc<str>>)> {
+        let connection = self.connections.get_mut(&id)?;
+        let key = connection.session?;
+        let session = self.sessions.session(key)?;
+        match session.check(request) {
+            Verdict::New => {}
+            Verdict::Repeat(outcome) => {
+                self.stats.duplicates += 1;
+                self.v1_outcome(id, request, &outcome, true);
+                return None;
+            }
+            Verdict::Held(code) => {
+                self.v1_error(id, code, "an earlier one has to come first", Some(request), None, Some(RETRY_AFTER));
+                return None;
+            }
+            Verdict::Forgotten => {
+                self.v1_error(
+                    id,
+                    ErrorCode::Malformed,
+                    "the id is older than the last ones",
+                    Some(request),
+                    None,
+                    None,
+                );
+                return None;
+            }
+        }
+        let limits = self.config.limits;
+        let refusal = if self.draining {
+            Some((ErrorCode::Unavailable, "the server drains", RETRY_AFTER))
+        } else if connection.control.answers >= limits.inflight {
+            Some((ErrorCode::TooManyInflight, "too many are unanswered", RETRY_AFTER))
+        } else {
+            connection.rate.take(now).err().map(|wait| (ErrorCode::RateLimited, "too many a second", wait))
+        };
+        if let Some((code, reason, wait)) = refusal {
+            session.hold(request, code);
+            self.v1_error(id, code, reason, Some(request), None, Some(wait));
+            return None;
+        }
+        let user = connection.user();
+        if payload.bytes().len() as u64 > limits.payload {
+            self.settle(id, key, request, Outcome::Refused(ErrorCode::PayloadTooLarge));
+            return None;
+        }
+        Some((key, user))
+    }
+
+    /// Remembers an outcome and tells it.
+    fn settle(&mut self, id: ConnectionId, session: SessionKey, request: u64, outcome: Outcome) {
+        self.v1_outcome(id, request, &outcome, false);
+        if !matches!(outcome, Outcome::Refused(_)) {
+            self.stats.messages_in += 1;
+        }
+        if let Some(session) = self.sessions.session(session) {
+            session.settle(request, outcome);
+        }
+    }
+
+    fn v1_outcome(&mut self, id: ConnectionId, request: u64, outcome: &Outcome, duplicate: bool) {
+        let (epoch, offset) = match outcome {
+            Outcome::Stored { epoch, offset } => (Some((&**epoch).into()), Some(*offset)),
+            Outcome::Sent => (None, None),
+            Outcome::Refused(code) => {
+                let reason = match code {
+                    ErrorCode::PayloadTooLarge => format!("a payload has at most {} bytes", self.config.limits.payload),
+                    ErrorCode::NoHandler => "the application takes no messages".to_owned(),
+                    ErrorCode::Forbidden => "this user may not publish there".to_owned(),
+                    _ => "it cannot be done".to_owned(),
+                };
+                return self.v1_error(id, *code, &reason, Some(request), None, None);
+            }
+        };
+        self.v1_answer(id, &ServerMessage::Receipt(Receipt { id: request, epoch, offset, duplicate }));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.control.answers += 1;
+        }
+    }
+
+    fn v1_subscribe(&mut self, now: u64, id: ConnectionId, request: u64, name: &str, since: Option<&Position>) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let refuse =
+            |hub: &mut Self, code, reason: &str| hub.v1_error(id, code, reason, Some(request), Some(name), None);
+        if !self.config.authorizer.can_subscribe(connection.user().as_deref(), name) {
+            return refuse(self, ErrorCode::Forbidden, "this user may not subscribe there");
+        }
+        if self.over_channels(id, name) {
+            let reason = format!("a connection has at most {} channels", self.config.limits.channels);
+            return refuse(self, ErrorCode::TooManyChannels, &reason);
+        }
+        let Some((start, epoch)) = self.subscribe(now, id, name, since) else { return };
+        match start.recovered {
+            Some(true) => self.stats.recovered += 1,
+            Some(false) => self.stats.unrecovered += 1,
+            None => {}
+        }
+        self.v1_answer(
+            id,
+            &ServerMessage::Subscribed(Subscribed {
+                id: request,
+                channel: name.into(),
+                epoch: (&*epoch).into(),
+                offset: start.offset,
+                recovered: start.recovered,
+            }),
+        );
+    }
+
+    fn v1_credit(&mut self, id: ConnectionId, channel: &str, bytes: u64) {
+        let Some(key) = self.channels.find(channel) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.credit(key, bytes);
+        let last = self.channels.channel(key).map_or(0, |channel| channel.history.last());
+        if connection.subscriptions.get(&key).is_some_and(|subscription| subscription.cursor < last) {
+            connection.enqueue(key);
+        }
+    }
+
+    fn v1_auth(&mut self, now: u64, id: ConnectionId, request: u64, token: &str) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match self.config.auth.verify(token, now) {
+            Err(error) => self.v1_error(id, ErrorCode::Unauthorized, &error.to_string(), Some(request), None, None),
+            Ok(identity) if identity.user != connection.user() => {
+                self.v1_error(id, ErrorCode::Forbidden, "the token is for another user", Some(request), None, None);
+            }
+            Ok(identity) => {
+                let answer = ServerMessage::Authenticated {
+                    id: request,
+                    user: identity.user.as_deref().map(Into::into),
+                    expires_in: identity.expires_at.map(|at| at.saturating_sub(now)),
+                };
+                connection.control.line(&answer);
+                connection.identity = Some(identity);
+                self.schedule(id);
+            }
+        }
+    }
+
+    fn v1_answer(&mut self, id: ConnectionId, message: &ServerMessage<'_>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.control.line(message);
+        }
+    }
+
+    pub(super) fn v1_error(
+        &mut self,
+        id: ConnectionId,
+        code: ErrorCode,
+        reason: &str,
+        request: Option<u64>,
+        channel: Option<&str>,
+        retry_after: Option<u64>,
+    ) {
+        self.stats.refused += 1;
+        let mut refusal = Refusal::new(code, reason);
+        refusal.id = request;
+        refusal.channel = channel.map(Into::into);
+        refusal.retry_after = retry_after;
+        self.v1_answer(id, &ServerMessage::Error(refusal));
+    }
+
+    /// Whether a new subscription would be one too many.
+    pub(super) fn over_channels(&self, id: ConnectionId, name: &str) -> bool {
+        let Some(connection) = self.connections.get(&id) else { return true };
+        let known = self.channels.find(name).is_some_and(|key| connection.subscriptions.contains_key(&key));
+        !known && connection.subscriptions.len() as u64 >= self.config.limits.channels
+    }
+
+    /// Starts a subscription, or starts it again.
+    pub(super) fn subscribe(
+        &mut self,
+        now: u64,
+        id: ConnectionId,
+        name: &str,
+        since: Option<&Position>,
+    ) -> Option<(super::channels::Start, Arc<str>)> {
+        let key = self.channels.open(now, name, &mut self.ids);
+        let start = self.channels.start(now, key, since)?;
+        self.channels.subscribe(key, id);
+        self.stats.channels_forgotten += self.channels.bound(key);
+        let channel = self.channels.channel(key)?;
+        let connection = self.connections.get_mut(&id)?;
+        connection.unsubscribe(key);
+        connection.subscriptions.insert(key, Subscription { cursor: start.offset, queued: false, outstanding: 0 });
+        if start.offset < channel.history.last() {
+            connection.enqueue(key);
+        }
+        Some((start, channel.epoch.clone()))
+    }
+
+    pub(super) fn unsubscribe(&mut self, now: u64, id: ConnectionId, name: &str) {
+        let Some(key) = self.channels.find(name) else { return };
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.unsubscribe(key);
+            self.channels.unsubscribe(now, key, id);
+        }
+    }
+}

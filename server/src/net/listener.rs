@@ -1,0 +1,107 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use realtime_engine::wire::CloseCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::connection::{Connection, websocket_config};
+use super::handshake;
+use super::shared::Shared;
+use super::stream::Counted;
+
+/// Sockets beside the connections that may be in their handshake.
+const HANDSHAKES: usize = 1024;
+/// How long connections have to say goodbye when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Accepts sockets, one task each, until it is told to stop.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+impl Listener {
+    pub(crate) async fn bind(shared: Arc<Shared>) -> io::Result<Self> {
+        let listener = TcpListener::bind((shared.config.host.as_str(), shared.config.port)).await?;
+        Ok(Self { listener, shared })
+    }
+
+    pub(crate) fn addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` changes, or its sender is gone. Then closes what is open; takes half a second at most.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let Self { listener, shared } = self;
+        let mut tasks = JoinSet::new();
+        let most = shared.config.hub.connections.saturating_add(HANDSHAKES);
+        let stopped = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let timer = shared.run_timer();
+        let accepting = async {
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, peer)) if tasks.len() < most => {
+                            tasks.spawn(serve(stream, peer, shared.clone()));
+                        }
+                        Ok(_) => shared.refuse_upgrade(),
+                        Err(error) => {
+                            // Out of file descriptors, mostly: it passes when somebody leaves.
+                            tracing::warn!(%error, "cannot accept");
+                            tokio::time::sleep(Duration::from_millis(50)).await;
+                        }
+                    },
+                    Some(_) = tasks.join_next() => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = stopped => {}
+            () = timer => {}
+            () = accepting => {}
+        }
+        drop(listener);
+        shared.with(|hub, now| hub.close_all(now, CloseCode::GOING_AWAY, "the server stops"));
+        let _ = tokio::time::timeout(STOP_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
+        tasks.shutdown().await;
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let served = match &shared.config.tls {
+        None => upgrade(stream, shared).await,
+        Some(tls) => {
+            let accept = TlsAcceptor::from(tls.config.clone()).accept(stream);
+            match tokio::time::timeout(shared.config.hub.handshake_timeout, accept).await {
+                Ok(Ok(stream)) => upgrade(stream, shared).await,
+                Ok(Err(error)) => Err(error),
+                Err(error) => Err(error.into()),
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "no connection came of it");
+    }
+}
+
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: Arc<Shared>) -> io::Result<()> {
+    let Some(upgrade) = handshake::accept(&mut stream, &shared).await? else { return Ok(()) };
+    let config = websocket_config(shared.config.hub.limits.frame);
+    let socket =
+        WebSocketStream::from_partially_read(Counted::new(stream), upgrade.rest, Role::Server, Some(config)).await;
+    let (id, link) = shared.open(upgrade.dialect, upgrade.identity);
+    Connection::new(socket, shared, id, link).run().await;
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Sockets around the hub.
+
+mod clock;
+mod connection;
+mod handshake;
+mod link;
+mod listener;
+mod shared;
+mod stream;
+
+pub(crate) use listener::Listener;
+pub(crate) use shared::Shared;

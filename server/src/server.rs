@@ -1,0 +1,129 @@
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use realtime_engine::wire::{CloseCode, Position};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::ServerConfig;
+use crate::hub::{Content, PublishError, Stats};
+use crate::net::{Listener, Shared};
+
+/// How long after the spread of a drain the rest is closed.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// A server that has not started yet.
+#[derive(Clone, Debug, Default)]
+pub struct Server {
+    config: ServerConfig,
+}
+
+impl Server {
+    /// A server with these settings.
+    pub fn new(config: ServerConfig) -> Self {
+        Self { config }
+    }
+
+    /// Binds the port and serves on the current tokio runtime, which may be of either kind, until
+    /// [`stop`](RunningServer::stop) or until the handle is dropped.
+    pub async fn start(self) -> io::Result<RunningServer> {
+        let seed = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let shared = Arc::new(Shared::new(self.config, seed));
+        let listener = Listener::bind(shared.clone()).await?;
+        let addr = listener.addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(listener.run(stopped));
+        tracing::info!(%addr, "listening");
+        Ok(RunningServer { shared, addr, stop, task })
+    }
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct RunningServer {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl RunningServer {
+    /// Where clients connect to: `ws://127.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        let config = &self.shared.config;
+        let scheme = if config.tls.is_some() { "wss" } else { "ws" };
+        match config.host.parse::<IpAddr>() {
+            // A name: certificates are made out to names.
+            Err(_) => format!("{scheme}://{}:{}", config.host, self.addr.port()),
+            Ok(_) => format!("{scheme}://{}", reachable(self.addr)),
+        }
+    }
+
+    /// The address that is listened on.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Publishes a message of the server itself, which carries no user.
+    pub fn publish(&self, channel: &str, event: &str, content: &Content) -> Result<Position, PublishError> {
+        self.shared.with(|hub, now| hub.publish(now, channel, event, content))
+    }
+
+    /// Sends a message of the application to every client, and says to how many.
+    pub fn send_to_all(&self, event: &str, content: &Content) -> Result<usize, PublishError> {
+        self.shared.with(|hub, now| {
+            let mut count = 0;
+            for id in hub.connection_ids() {
+                count += usize::from(hub.direct(now, id, event, content)?);
+            }
+            Ok(count)
+        })
+    }
+
+    /// Closes every connection. The code says whether clients come back.
+    pub fn disconnect_all(&self, code: CloseCode, reason: &'static str) {
+        self.shared.with(|hub, now| hub.close_all(now, code, reason));
+    }
+
+    /// How many clients are connected.
+    pub fn connection_count(&self) -> usize {
+        usize::try_from(self.stats().connections).unwrap_or(usize::MAX)
+    }
+
+    /// Counters up to now.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// Sends everybody away, at random times within `spread`, and refuses newcomers; the server goes on listening. Ends
+    /// when everybody is gone, at the latest five seconds after the spread.
+    pub async fn drain(&self, spread: Duration) {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.shared.with(|hub, now| hub.drain(now, ms(spread), ms(DRAIN_GRACE)));
+        let end = spread + DRAIN_GRACE + Duration::from_secs(2);
+        let gone = async {
+            while self.connection_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(end, gone).await;
+    }
+
+    /// Closes every connection with 4000 and frees the port. Takes about half a second at most.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+        tracing::info!(addr = %self.addr, "stopped");
+    }
+}
+
+/// An address that a client on this machine can connect to.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), addr.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), addr.port()),
+        _ => addr,
+    }
+}
