@@ -1,0 +1,169 @@
+//! A batch of what happened: flat records over one buffer.
+
+use realtime_client::{ChannelMessage, Data, DirectMessage};
+
+/// A batch is handed out once its texts and payloads have this many bytes; the message that crosses the line is still in it.
+pub(crate) const FULL: usize = 96 << 10;
+
+/// What a [`Record`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A message of a channel: `channel`, `event`, `offset`, `user`, `timestamp`, `payload`, `size`.
+    Message,
+    /// A message of the backend to this client: `event` (`None` for a binary one), `timestamp`, `payload`, `size`.
+    Direct,
+    /// A send is done: `request`, `offset`, `acknowledged`, `duplicate`; `event` is the epoch.
+    Receipt,
+    /// A send failed for good: `request`; `payload` is the error as JSON.
+    SendFailed,
+    /// Anything else, all of it rare: `payload` is one JSON object with a `type`.
+    ///
+    /// `status {status, error?, retryIn?}`, `open {dialect, connection?, resumed, user?}`,
+    /// `close {code, reason, reconnecting}`, `error {error}`, `channel {channel, state, error?}`,
+    /// `gap {channel, reason, epoch, previousEpoch?, from?, to?}`, `writable {}`, `token {request}`,
+    /// `stalled {duration}`. An error is `{code, message, status?, closeCode?, retryAfter?}`; times are milliseconds.
+    Report,
+}
+
+/// One thing that happened. Its texts are in the batch that it came in.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Record {
+    pub kind: Kind,
+    /// Whether the payload is bytes instead of JSON.
+    pub binary: bool,
+    /// Of a receipt: `true` where the server has it, `false` where it was only written to the socket.
+    pub acknowledged: bool,
+    /// Of a receipt: the server had it already.
+    pub duplicate: bool,
+    has_event: bool,
+    has_user: bool,
+    pub channel: u32,
+    pub request: u64,
+    pub offset: Option<u64>,
+    pub timestamp: Option<u64>,
+    /// To be given back with [`Connection::consumed`](crate::Connection::consumed).
+    pub size: u64,
+    start: usize,
+    event_end: usize,
+    user_end: usize,
+    end: usize,
+}
+
+/// Records in the order in which they happened, and the bytes that they refer to.
+#[derive(Debug, Default)]
+pub struct Batch {
+    records: Vec<Record>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// The records, in order.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The buffer that all texts and payloads lie in.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The event (of a receipt: the epoch), in UTF-8.
+    pub fn event(&self, record: &Record) -> Option<&[u8]> {
+        record.has_event.then(|| &self.bytes[record.start..record.event_end])
+    }
+
+    /// The verified user that published it, in UTF-8.
+    pub fn user(&self, record: &Record) -> Option<&[u8]> {
+        record.has_user.then(|| &self.bytes[record.event_end..record.user_end])
+    }
+
+    /// The payload: JSON, or bytes where `record.binary`.
+    pub fn payload(&self, record: &Record) -> &[u8] {
+        &self.bytes[record.user_end..record.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.records.clear();
+        self.bytes.clear();
+    }
+
+    /// Whether the buffers are small enough to be kept for the next batch.
+    pub(crate) fn is_worth_keeping(&self) -> bool {
+        self.bytes.capacity() <= 2 * FULL
+    }
+
+    pub(crate) fn message(&mut self, message: &ChannelMessage) {
+        let user = message.user.as_ref().map(|user| user.as_bytes());
+        let record = self.push(Kind::Message, Some(message.event.as_bytes()), user, message.payload.bytes());
+        record.binary = matches!(message.payload, Data::Binary(_));
+        record.channel = message.channel.0;
+        record.offset = message.offset;
+        record.timestamp = message.timestamp;
+        record.size = message.size;
+    }
+
+    pub(crate) fn direct(&mut self, message: &DirectMessage) {
+        let event = message.event.as_ref().map(|event| event.as_bytes());
+        let record = self.push(Kind::Direct, event, None, message.payload.bytes());
+        record.binary = matches!(message.payload, Data::Binary(_));
+        record.timestamp = message.timestamp;
+        record.size = message.size;
+    }
+
+    pub(crate) fn receipt(&mut self, receipt: &realtime_engine::Receipt) {
+        let epoch = receipt.epoch.as_ref().map(|epoch| epoch.as_bytes());
+        let record = self.push(Kind::Receipt, epoch, None, &[]);
+        record.request = receipt.request.0;
+        record.offset = receipt.offset;
+        record.acknowledged = receipt.acknowledged;
+        record.duplicate = receipt.duplicate;
+    }
+
+    pub(crate) fn send_failed(&mut self, request: u64, error: &str) {
+        self.push(Kind::SendFailed, None, None, error.as_bytes()).request = request;
+    }
+
+    pub(crate) fn report(&mut self, report: &str) {
+        self.push(Kind::Report, None, None, report.as_bytes());
+    }
+
+    fn push(&mut self, kind: Kind, event: Option<&[u8]>, user: Option<&[u8]>, payload: &[u8]) -> &mut Record {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(event.unwrap_or_default());
+        let event_end = self.bytes.len();
+        self.bytes.extend_from_slice(user.unwrap_or_default());
+        let user_end = self.bytes.len();
+        self.bytes.extend_from_slice(payload);
+        let end = self.bytes.len();
+        self.records.push(Record {
+            kind,
+            binary: false,
+            acknowledged: false,
+            duplicate: false,
+            has_event: event.is_some(),
+            has_user: user.is_some(),
+            channel: 0,
+            request: 0,
+            offset: None,
+            timestamp: None,
+            size: 0,
+            start,
+            event_end,
+            user_end,
+            end,
+        });
+        // Just pushed.
+        let last = self.records.len() - 1;
+        &mut self.records[last]
+    }
+}

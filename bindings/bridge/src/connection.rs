@@ -1,0 +1,147 @@
+//! One client of the host.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::time::Duration;
+
+use realtime_client::{ChannelId, Data, Driver, Error, Handle, RequestId, Status, Text};
+
+use crate::batch::Batch;
+use crate::fork::{Origin, forked};
+use crate::inbox::Inbox;
+use crate::options::Options;
+use crate::report::stats_json;
+use crate::runtime::CLIENTS;
+use crate::sink::Sink;
+
+/// A client on the I/O thread. No method blocks; all may be called from any thread.
+///
+/// Dropping it closes the socket. In a forked child every method fails with `unsupported`, and dropping does nothing.
+#[derive(Debug)]
+pub struct Connection {
+    handle: ManuallyDrop<Handle>,
+    inbox: Arc<Inbox>,
+    origin: Origin,
+}
+
+impl Connection {
+    /// Makes a client from [options](Options), idle until [`Connection::connect`].
+    ///
+    /// `wake` is called on the I/O thread when there is something to [drain](Connection::drain), then not again until
+    /// `drain` has returned `None`. It must not block.
+    pub fn open(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
+        let runtime = CLIENTS.handle()?;
+        let _context = runtime.enter();
+        let inbox = Arc::new(Inbox::new(Box::new(wake)));
+        let handle = Driver::spawn(options.config, options.transport, Sink::new(Arc::clone(&inbox)))?;
+        Ok(Self { handle: ManuallyDrop::new(handle), inbox, origin: Origin::here() })
+    }
+
+    /// Starts to connect, and to stay so.
+    pub fn connect(&self) -> Result<(), Error> {
+        if !self.origin.is_here() {
+            return Err(forked());
+        }
+        self.handle.connect()
+    }
+
+    /// Disconnects. Waits up to `flush` for the receipts of what is queued; what is left then fails with `closed`.
+    pub fn disconnect(&self, flush: Duration) -> Result<(), Error> {
+        self.check()?;
+        self.handle.disconnect(flush);
+        Ok(())
+    }
+
+    /// The number of a channel, without subscribing.
+    pub fn channel(&self, name: &str) -> Result<u32, Error> {
+        self.check()?;
+        self.handle.channel(name).map(|id| id.0)
+    }
+
+    /// Subscribes, now or once connected, and again after every reconnect. Idempotent.
+    pub fn subscribe(&self, name: &str) -> Result<u32, Error> {
+        self.check()?;
+        self.handle.subscribe(name).map(|id| id.0)
+    }
+
+    /// Ends a subscription. Idempotent.
+    pub fn unsubscribe(&self, channel: u32) -> Result<(), Error> {
+        self.check()?;
+        self.handle.unsubscribe(ChannelId(channel));
+        Ok(())
+    }
+
+    /// Publishes into a channel. Unless this fails, exactly one `Receipt` or `SendFailed` with this `request` follows.
+    ///
+    /// `queue_full` under the policy `wait` means: keep it, and try again, in order, after the report `writable`.
+    pub fn publish(&self, request: u64, channel: u32, event: &str, payload: Data) -> Result<(), Error> {
+        self.check()?;
+        self.handle.publish(RequestId(request), ChannelId(channel), Text::from(event), payload)
+    }
+
+    /// Sends to the backend itself, like [`Connection::publish`]. JSON needs an event; binary has none.
+    pub fn send(&self, request: u64, event: Option<&str>, payload: Data) -> Result<(), Error> {
+        self.check()?;
+        self.handle.send(RequestId(request), event.map(Text::from), payload)
+    }
+
+    /// Tells that the application is done with messages of a channel (`None`: direct ones); `bytes` is the sum of their `size`.
+    pub fn consumed(&self, channel: Option<u32>, bytes: u64) {
+        if self.check().is_ok() {
+            self.handle.consumed(channel.map(ChannelId), bytes);
+        }
+    }
+
+    /// Answers a `token` report: a token, none, or why there is none.
+    pub fn answer_token(&self, request: u64, result: Result<Option<String>, String>) {
+        if self.check().is_ok() {
+            self.handle.answer_token(request, result);
+        }
+    }
+
+    /// What the client does now.
+    pub fn status(&self) -> Status {
+        if self.check().is_ok() { self.handle.status() } else { Status::Disconnected }
+    }
+
+    /// The figures as a JSON object in camelCase; times in milliseconds.
+    pub fn stats_json(&self) -> Result<String, Error> {
+        self.check()?;
+        Ok(stats_json(&self.handle.stats()))
+    }
+
+    /// The next batch. After a wake, call this until it returns `None`: only that arms the next wake.
+    pub fn drain(&self) -> Option<Batch> {
+        if self.check().is_ok() { self.inbox.pop() } else { None }
+    }
+
+    /// Gives the buffers of a batch back for the next ones.
+    pub fn recycle(&self, batch: Batch) {
+        if self.check().is_ok() {
+            self.inbox.recycle(batch);
+        }
+    }
+
+    /// Closes at once: the socket goes, what waits is dropped, and `wake` is not called any more. Idempotent.
+    pub fn close(&self) {
+        if self.check().is_ok() {
+            self.inbox.close();
+            self.handle.shutdown();
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.origin.is_likely_here() { Ok(()) } else { Err(forked()) }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // In a forked child a lock may be held for ever by a thread that is not there.
+        if self.origin.is_here() {
+            self.close();
+            // SAFETY: not used again.
+            unsafe { ManuallyDrop::drop(&mut self.handle) };
+        }
+    }
+}

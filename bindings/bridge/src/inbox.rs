@@ -1,0 +1,192 @@
+//! The queue between the I/O thread and the host's thread, with one wake a batch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use realtime_client::Event;
+
+use crate::batch::Batch;
+use crate::report::{event_json, stalled_json};
+
+/// Reports that may wait. Messages are bounded by the inbox of the client, receipts by its outbox; reports by this.
+const MAX_REPORTS: usize = 4096;
+/// A host that leaves a wake unanswered for this long is reported as stalled.
+const STALLED: Duration = Duration::from_secs(1);
+/// Empty batches kept for the next ones.
+const SPARE: usize = 4;
+
+/// Batches that are ready, and whether the host knows.
+pub(crate) struct Inbox {
+    queue: Mutex<Queue>,
+    /// Taken out by `close`, after which nothing wakes the host any more.
+    wake: Mutex<Option<Wake>>,
+}
+
+type Wake = Box<dyn Fn() + Send + Sync>;
+
+#[derive(Debug, Default)]
+struct Queue {
+    ready: VecDeque<(Batch, usize)>,
+    spare: Vec<Batch>,
+    /// The host was woken and has not seen the queue empty since.
+    awake: bool,
+    woken_at: Option<Instant>,
+    reports: usize,
+    overflow: Overflow,
+    closed: bool,
+}
+
+/// What is left of the reports that found no room: the last status, the last state of each channel, one gap a channel.
+#[derive(Debug, Default)]
+struct Overflow {
+    latest: BTreeMap<(u8, u32), Event>,
+    dropped: u64,
+}
+
+impl Inbox {
+    pub(crate) fn new(wake: Wake) -> Self {
+        Self { queue: Mutex::default(), wake: Mutex::new(Some(wake)) }
+    }
+
+    /// Takes a batch with so many reports, and gives an empty one back.
+    pub(crate) fn push(&self, batch: Batch, reports: usize) -> Batch {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Batch::default();
+        }
+        queue.ready.push_back((batch, reports));
+        queue.reports += reports;
+        let spare = queue.spare.pop().unwrap_or_default();
+        self.rouse(queue);
+        spare
+    }
+
+    /// Whether one more report may be queued; where not, what matters of it is kept.
+    pub(crate) fn admits(&self, waiting: usize, event: &Event) -> bool {
+        let mut queue = self.lock();
+        // Once something overflowed, what follows goes the same way, so that the last status stays the last.
+        if queue.overflow.is_empty() && queue.reports + waiting < MAX_REPORTS {
+            return true;
+        }
+        queue.overflow.keep(event);
+        self.rouse(queue);
+        false
+    }
+
+    /// The next batch. `None` arms the next wake.
+    pub(crate) fn pop(&self) -> Option<Batch> {
+        let mut queue = self.lock();
+        let stalled = queue.woken_at.take().map(|at| at.elapsed()).filter(|waited| *waited >= STALLED);
+        let next = match queue.ready.pop_front() {
+            Some((batch, reports)) => {
+                queue.reports -= reports;
+                Some(batch)
+            }
+            None => queue.overflow.take(),
+        };
+        match (next, stalled) {
+            (Some(mut batch), Some(waited)) => {
+                batch.report(&stalled_json(waited));
+                Some(batch)
+            }
+            (Some(batch), None) => Some(batch),
+            (None, _) => {
+                queue.awake = false;
+                None
+            }
+        }
+    }
+
+    /// Takes the buffers of a batch back.
+    pub(crate) fn recycle(&self, mut batch: Batch) {
+        if !batch.is_worth_keeping() {
+            return;
+        }
+        batch.clear();
+        let mut queue = self.lock();
+        if queue.spare.len() < SPARE {
+            queue.spare.push(batch);
+        }
+    }
+
+    /// Drops what waits. No wake comes after this has returned.
+    pub(crate) fn close(&self) {
+        {
+            let mut queue = self.lock();
+            *queue = Queue { closed: true, ..Queue::default() };
+        }
+        *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn rouse(&self, mut queue: MutexGuard<'_, Queue>) {
+        if queue.awake || queue.closed {
+            return;
+        }
+        queue.awake = true;
+        queue.woken_at = Some(Instant::now());
+        // The host may drain from within the wake.
+        drop(queue);
+        if let Some(wake) = &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {
+            wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+impl Overflow {
+    fn is_empty(&self) -> bool {
+        self.latest.is_empty() && self.dropped == 0
+    }
+
+    fn keep(&mut self, event: &Event) {
+        let key = match event {
+            Event::Status { .. } => (0, 0),
+            Event::Channel { channel, .. } => (1, channel.0),
+            Event::Gap(gap) => (2, gap.channel.0),
+            Event::Writable => (3, 0),
+            // An error, an open, a close: counted, since the last status says where it all ended.
+            _ => {
+                self.dropped += 1;
+                return;
+            }
+        };
+        let mut event = event.clone();
+        if let (Event::Gap(new), Some(Event::Gap(old))) = (&mut event, self.latest.get(&key))
+            && old.epoch == new.epoch
+        {
+            new.from = old.from.or(new.from);
+            new.previous_epoch = old.previous_epoch.clone().or(new.previous_epoch.take());
+        }
+        if self.latest.insert(key, event).is_some() {
+            self.dropped += 1;
+        }
+    }
+
+    fn take(&mut self) -> Option<Batch> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut batch = Batch::default();
+        let Overflow { latest, dropped } = std::mem::take(self);
+        for event in latest.values() {
+            batch.report(&event_json(event).unwrap_or_default());
+        }
+        if dropped > 0 {
+            let message = format!("the application was busy for so long that {dropped} reports were merged or dropped");
+            let error = realtime_client::Error::new(realtime_client::ErrorKind::QueueFull, message);
+            batch.report(&event_json(&Event::Error(error)).unwrap_or_default());
+        }
+        Some(batch)
+    }
+}
