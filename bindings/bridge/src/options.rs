@@ -53,7 +53,7 @@ fn read_connection(fields: &mut Fields, config: &mut Config, transport: &mut Tra
     }
     config.headers = fields.pairs("headers")?;
     config.query = fields.pairs("query")?;
-    config.subprotocols = fields.strings("subprotocols")?;
+    config.subprotocols = fields.strings("subprotocols")?.unwrap_or_default();
     fields.duration("connectTimeout", &mut config.connect_timeout)?;
     fields.optional_duration("sendTimeout", &mut config.send_timeout)?;
     transport.ca = fields.string("ca")?.map(String::into_bytes);
@@ -245,9 +245,9 @@ impl Fields {
             .collect()
     }
 
-    pub(crate) fn strings(&mut self, key: &str) -> Result<Vec<String>, Error> {
+    pub(crate) fn strings(&mut self, key: &str) -> Result<Option<Vec<String>>, Error> {
         let items = match self.take(key) {
-            None => return Ok(Vec::new()),
+            None => return Ok(None),
             Some(Value::Array(items)) => items,
             Some(other) => return Err(self.wrong(key, "an array of strings", &other)),
         };
@@ -257,7 +257,8 @@ impl Fields {
                 Value::String(text) => Ok(text),
                 other => Err(self.wrong(key, "an array of strings", &other)),
             })
-            .collect()
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     pub(crate) fn wrong(&self, key: &str, wanted: &str, found: &Value) -> Error {

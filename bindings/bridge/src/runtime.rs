@@ -1,7 +1,9 @@
 //! The I/O threads of the process.
 
+use std::future::Future;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::mpsc;
 
 use realtime_client::{Error, ErrorKind};
 use tokio::runtime::{Builder, Handle};
@@ -67,6 +69,19 @@ impl IoThread {
             .map_err(|e| failed("thread", e))?;
         Ok(Running { origin: Origin::here(), handle })
     }
+}
+
+/// Runs `work` on `thread` and blocks until it is done. Not to be called on an I/O thread.
+pub(crate) fn wait_for<T: Send + 'static>(
+    thread: &IoThread,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Error> {
+    let (done, result) = mpsc::sync_channel(1);
+    drop(thread.handle()?.spawn(async move {
+        // Fails only where nobody waits any more.
+        let _ = done.send(work.await);
+    }));
+    result.recv().map_err(|_| Error::new(ErrorKind::Unsupported, "the I/O thread is gone"))
 }
 
 #[cfg(test)]
