@@ -1,1 +1,5 @@
-fn main() { napi_build::setup(); }
+//! Links the module the way that Node loads it.
+
+fn main() {
+    napi_build::setup();
+}

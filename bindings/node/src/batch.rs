@@ -1,0 +1,175 @@
+//! A batch as JavaScript reads it: numbers in an array that it owns, texts as one JSON array, bytes as buffers.
+
+use napi::bindgen_prelude::BufferSlice;
+use napi::{Env, JsString, Result};
+use realtime_bridge::{Batch, Kind, Record};
+
+// The layout of the numbers, kept equal to node/src/inbox.ts by the tests of both.
+const HEADER: usize = 3;
+const STRIDE: usize = 6;
+const MESSAGE: u32 = 0;
+const DIRECT: u32 = 1;
+const RECEIPT: u32 = 2;
+const FAILED: u32 = 3;
+const REPORT: u32 = 4;
+/// The event (of a receipt: the epoch) is that of the record before of the same kind, and its text is left out.
+const SAME: u32 = 0x10;
+const BINARY: u32 = 0x20;
+const USER: u32 = 0x40;
+const ACKNOWLEDGED: u32 = 0x80;
+const DUPLICATE: u32 = 0x100;
+/// There is an event (or epoch), and its text unless [`SAME`].
+const NAMED: u32 = 0x200;
+
+/// Converts batches, a part at a time where one has more records than the numbers have room for.
+#[derive(Debug, Default)]
+pub(crate) struct Converter {
+    batch: Batch,
+    next: usize,
+    /// The records of the last part, for the calls that follow a conversion.
+    part: std::ops::Range<usize>,
+    json: Vec<u8>,
+    /// Where each text of `json` ends.
+    ends: Vec<usize>,
+}
+
+impl Converter {
+    /// Whether everything of the batch was converted, so that it wants another.
+    pub(crate) fn is_done(&self) -> bool {
+        self.next == self.batch.records().len()
+    }
+
+    /// Takes a new batch and gives the old one back.
+    pub(crate) fn replace(&mut self, batch: Batch) -> Batch {
+        self.next = 0;
+        self.part = 0..0;
+        std::mem::replace(&mut self.batch, batch)
+    }
+
+    /// Converts as many records as fit into `numbers`, and returns the texts as one JSON array.
+    pub(crate) fn convert<'env>(&mut self, env: &'env Env, numbers: &mut [f64]) -> Result<JsString<'env>> {
+        let room = numbers.len().saturating_sub(HEADER) / STRIDE;
+        let end = self.batch.records().len().min(self.next + room);
+        self.part = self.next..end;
+        self.next = end;
+        let binaries = self.fill(numbers);
+        numbers[0] = self.part.len() as f64;
+        numbers[1] = self.ends.len() as f64;
+        numbers[2] = binaries as f64;
+        text(env, &self.json)
+    }
+
+    /// The binary payloads of the part, in order.
+    pub(crate) fn binaries<'env>(&self, env: &'env Env) -> Result<Vec<BufferSlice<'env>>> {
+        let records = self.batch.records()[self.part.clone()].iter();
+        records
+            .filter(|record| record.binary)
+            .map(|record| BufferSlice::copy_from(env, self.batch.payload(record)))
+            .collect()
+    }
+
+    /// The texts of the part, each by itself: for an array that does not parse.
+    pub(crate) fn texts<'env>(&self, env: &'env Env) -> Result<Vec<JsString<'env>>> {
+        // Before each text there is the bracket or a comma.
+        let starts = std::iter::once(1).chain(self.ends.iter().map(|end| end + 1));
+        starts.zip(&self.ends).map(|(start, end)| text(env, &self.json[start..*end])).collect()
+    }
+
+    fn fill(&mut self, numbers: &mut [f64]) -> usize {
+        self.json.clear();
+        self.json.push(b'[');
+        self.ends.clear();
+        let mut binaries = 0;
+        let (mut event, mut epoch) = (None, None);
+        let rows = numbers[HEADER..].chunks_exact_mut(STRIDE);
+        for (record, row) in self.batch.records()[self.part.clone()].iter().zip(rows) {
+            let last = if record.kind == Kind::Receipt { &mut epoch } else { &mut event };
+            let flags = append(&mut self.json, &mut self.ends, &self.batch, record, last);
+            binaries += usize::from(record.binary);
+            row.copy_from_slice(&[
+                f64::from(flags),
+                if record.kind == Kind::Message { f64::from(record.channel) } else { -1.0 },
+                record.offset.map_or(-1.0, |offset| offset as f64),
+                record.timestamp.map_or(-1.0, |timestamp| timestamp as f64),
+                record.size as f64,
+                record.request as f64,
+            ]);
+        }
+        if self.ends.is_empty() {
+            self.json.push(b']');
+        } else if let Some(last) = self.json.last_mut() {
+            *last = b']';
+        }
+        binaries
+    }
+}
+
+/// Appends the texts of a record, each with a comma behind, and returns its kind and flags.
+fn append<'batch>(
+    json: &mut Vec<u8>,
+    ends: &mut Vec<usize>,
+    batch: &'batch Batch,
+    record: &Record,
+    last: &mut Option<&'batch [u8]>,
+) -> u32 {
+    let mut close = |json: &mut Vec<u8>| {
+        ends.push(json.len());
+        json.push(b',');
+    };
+    let mut flags = 0;
+    if matches!(record.kind, Kind::Message | Kind::Direct | Kind::Receipt) {
+        let name = batch.event(record);
+        if name.is_some() {
+            flags |= NAMED;
+        }
+        if name.is_some() && name == *last {
+            flags |= SAME;
+        } else if let Some(name) = name {
+            push_string(json, name);
+            close(json);
+        }
+        *last = name;
+        if let Some(user) = batch.user(record) {
+            flags |= USER;
+            push_string(json, user);
+            close(json);
+        }
+    }
+    if record.binary {
+        flags |= BINARY;
+    } else if record.kind != Kind::Receipt {
+        // Known to be JSON, or found out by the parser, which then takes them one by one.
+        json.extend_from_slice(batch.payload(record));
+        close(json);
+    }
+    flags
+        | match record.kind {
+            Kind::Message => MESSAGE,
+            Kind::Direct => DIRECT,
+            Kind::Receipt => {
+                RECEIPT
+                    | if record.acknowledged { ACKNOWLEDGED } else { 0 }
+                    | if record.duplicate { DUPLICATE } else { 0 }
+            }
+            Kind::SendFailed => FAILED,
+            _ => REPORT,
+        }
+}
+
+fn push_string(json: &mut Vec<u8>, text: &[u8]) {
+    if text.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
+        json.push(b'"');
+        json.extend_from_slice(text);
+        json.push(b'"');
+    } else {
+        json.extend_from_slice(serde_json::Value::from(String::from_utf8_lossy(text)).to_string().as_bytes());
+    }
+}
+
+fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
+    if bytes.is_ascii() {
+        return env.create_string_latin1(bytes);
+    }
+    // SAFETY: the pointer is good for this many bytes. Those that are not UTF-8 become U+FFFD: V8 decodes anything.
+    unsafe { env.create_string_from_c_char(bytes.as_ptr().cast(), bytes.len() as isize) }
+}

@@ -1,0 +1,124 @@
+use std::cell::RefCell;
+use std::time::Duration;
+
+use napi::bindgen_prelude::{Buffer, BufferSlice, Float64ArraySlice, Function};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi::{Env, JsString, Result};
+use napi_derive::napi;
+use realtime_bridge::{Connection, Options};
+
+use crate::batch::Converter;
+use crate::burst;
+use crate::error::thrown;
+
+/// One connection. Owned by one JavaScript environment; collected or torn down with it, which closes the socket.
+#[napi(js_name = "Client")]
+pub struct Client {
+    connection: Connection,
+    converter: RefCell<Converter>,
+}
+
+#[napi]
+impl Client {
+    /// `wake` is called once when there is something to drain, and not again until a drain has found nothing.
+    #[napi(constructor)]
+    pub fn new(options: String, wake: Function<'_, (), ()>) -> Result<Self> {
+        let options = Options::parse(&options).map_err(thrown)?;
+        // Weak: what keeps the process alive is decided in JavaScript. One place: a wake that finds it taken is not needed.
+        let wake = wake
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .callee_handled::<false>()
+            .max_queue_size::<1>()
+            .build()?;
+        let connection = Connection::open(options, move || {
+            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        })
+        .map_err(thrown)?;
+        Ok(Self { connection, converter: RefCell::default() })
+    }
+
+    #[napi]
+    pub fn connect(&self) -> Result<()> {
+        self.connection.connect().map_err(thrown)
+    }
+
+    #[napi]
+    pub fn disconnect(&self, flush: u32) -> Result<()> {
+        self.connection.disconnect(Duration::from_millis(flush.into())).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn close(&self) {
+        self.connection.close();
+    }
+
+    #[napi]
+    pub fn channel(&self, name: String) -> Result<u32> {
+        self.connection.channel(&name).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn subscribe(&self, name: String) -> Result<u32> {
+        self.connection.subscribe(&name).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn unsubscribe(&self, channel: u32) -> Result<()> {
+        self.connection.unsubscribe(channel).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn send(&self, first: f64, lines: String, binaries: Vec<Buffer>, wait: bool) -> Option<String> {
+        burst::send(&self.connection, first as u64, &lines, binaries, wait)
+    }
+
+    #[napi]
+    pub fn drain<'env>(&self, env: &'env Env, mut records: Float64ArraySlice<'_>) -> Result<Option<JsString<'env>>> {
+        let mut converter = self.converter.borrow_mut();
+        if converter.is_done() {
+            let next = self.connection.drain();
+            let drained = next.is_none();
+            self.connection.recycle(converter.replace(next.unwrap_or_default()));
+            if drained {
+                return Ok(None);
+            }
+        }
+        // SAFETY: the array belongs to the caller, which is this thread and waits for us.
+        let numbers = unsafe { records.as_mut() };
+        converter.convert(env, numbers).map(Some)
+    }
+
+    #[napi]
+    pub fn binaries<'env>(&self, env: &'env Env) -> Result<Vec<BufferSlice<'env>>> {
+        self.converter.borrow().binaries(env)
+    }
+
+    #[napi]
+    pub fn texts<'env>(&self, env: &'env Env) -> Result<Vec<JsString<'env>>> {
+        self.converter.borrow().texts(env)
+    }
+
+    #[napi]
+    pub fn consumed(&self, pairs: Vec<f64>) {
+        for pair in pairs.chunks_exact(2) {
+            let channel = (pair[0] >= 0.0).then_some(pair[0] as u32);
+            self.connection.consumed(channel, pair[1] as u64);
+        }
+    }
+
+    #[napi]
+    pub fn answer_token(&self, request: f64, token: Option<String>, error: Option<String>) {
+        self.connection.answer_token(request as u64, error.map_or(Ok(token), Err));
+    }
+
+    #[napi]
+    pub fn status(&self) -> &'static str {
+        self.connection.status().as_str()
+    }
+
+    #[napi]
+    pub fn stats(&self) -> Result<String> {
+        self.connection.stats_json().map_err(thrown)
+    }
+}

@@ -1,0 +1,399 @@
+import { RealtimeChannel, drivers, type ChannelDriver, type Host } from "./channel.js";
+import { Emitter, type Handler } from "./emitter.js";
+import { RealtimeError, fromNative, native, type NativeError } from "./errors.js";
+import { drain, type Incoming, type Report, type Sink } from "./inbox.js";
+import type { ChannelMessage, Gap, Message, Receipt } from "./message.js";
+import { nativeModule, type NativeClient } from "./native.js";
+import { toNative, type ClientOptions, type TokenProvider } from "./options.js";
+import { Outbox, checkName } from "./outbox.js";
+import type { Stats, Status } from "./stats.js";
+
+/** A connection that is ready. */
+export interface OpenInfo {
+  /** `realtime.v1` or `plain`. */
+  readonly dialect: "realtime.v1" | "plain" | (string & {});
+  /** The server's id of the connection (`realtime.v1`). */
+  readonly connection: string | undefined;
+  /** Whether the server still knew this client from before. */
+  readonly resumed: boolean;
+  /** The verified user. */
+  readonly user: string | undefined;
+}
+
+/** A connection that was open and is gone. */
+export interface CloseInfo {
+  readonly code: number;
+  readonly reason: string;
+  readonly reconnecting: boolean;
+}
+
+/** Why the status is what it is. */
+export interface StatusDetail {
+  readonly reason: RealtimeError | undefined;
+  /** Milliseconds until the next attempt. */
+  readonly retryIn: number | undefined;
+}
+
+/** The client's own events; a backend's type with such a name arrives under `message` only. */
+export interface ClientEvents {
+  open: [info: OpenInfo];
+  close: [info: CloseInfo];
+  status: [status: Status, detail: StatusDetail];
+  /** Something went wrong that belongs to no awaited send: the client goes on. */
+  error: [error: RealtimeError];
+  /** A binary message of the backend to this client. */
+  binary: [data: Buffer, message: Message<Buffer>];
+  /** The event loop was blocked for `duration` milliseconds while something waited. Pings were answered all the same. */
+  stalled: [info: { readonly duration: number }];
+  /** Every message: of the backend, and of all channels. */
+  message: [message: Message];
+}
+
+/** The handler of an event: one of the client's own, or a message type of the backend. */
+export type ClientHandler<Events extends object, K> = K extends keyof ClientEvents
+  ? (...args: ClientEvents[K]) => unknown
+  : K extends keyof Events & string
+    ? (payload: Events[K], message: Message<Events[K], K>) => unknown
+    : never;
+
+/** The events that a client can have handlers for. */
+export type ClientEventName<Events extends object> = keyof ClientEvents | (keyof Events & string);
+
+const RESERVED: ReadonlySet<string> = new Set([
+  "open",
+  "close",
+  "status",
+  "error",
+  "binary",
+  "stalled",
+  "message",
+] satisfies (keyof ClientEvents)[]);
+
+/** How long `disconnect()` waits for receipts. */
+const FLUSH_MS = 5000;
+/** Batches taken in one turn of the event loop. */
+const BATCHES_PER_TURN = 4;
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+interface Waiter {
+  resolve: () => void;
+  reject: (error: RealtimeError) => void;
+}
+
+/** A connection that stays: it reconnects, resubscribes, recovers what was missed, and sends again what was not acknowledged. */
+export class WebSocketClient<Events extends object = Record<string, any>> {
+  readonly url: string;
+  readonly #native: NativeClient;
+  readonly #emitter: Emitter;
+  readonly #outbox: Outbox;
+  readonly #token: TokenProvider | undefined;
+  readonly #channels = new Map<string, RealtimeChannel<any>>();
+  readonly #byId: { channel: RealtimeChannel<any>; driver: ChannelDriver }[] = [];
+  readonly #ids = new Map<RealtimeChannel<any>, number>();
+  readonly #connecting: Waiter[] = [];
+  readonly #disconnecting: Waiter[] = [];
+  readonly #warned = new Set<string>();
+  readonly #host: Host;
+  readonly #sink: Sink;
+  /** Bytes consumed since the last report, by channel id (-1: messages of the backend). */
+  readonly #consumed = new Map<number, number>();
+  #reportingConsumed = false;
+  #keepAlive: NodeJS.Timeout | undefined;
+  #referenced = true;
+
+  constructor(options: ClientOptions) {
+    const json = toNative(options);
+    this.url = options.url;
+    this.#token = typeof options.token === "function" ? options.token : undefined;
+    this.#emitter = new Emitter((error, event) => this.#handlerFailed(error, event, undefined));
+    // The native side must not keep an abandoned client from being collected.
+    const self = new WeakRef(this);
+    this.#native = native(
+      () =>
+        new (nativeModule().Client)(json, () => {
+          const client = self.deref();
+          if (client !== undefined) client.#drain();
+        }),
+    );
+    this.#outbox = new Outbox(this.#native, options.queue ?? {}, (error) => this.#reportError(error));
+    this.#host = {
+      subscribe: (name) => void native(() => this.#native.subscribe(name)),
+      unsubscribe: (id) => this.#native.unsubscribe(id),
+      send: (channel, id, event, payload) => this.#outbox.send(channel, id, event, payload),
+      consumed: (channel, bytes) => this.#countConsumed(this.#ids.get(channel)!, bytes),
+      handlerFailed: (error, event, channel) => this.#handlerFailed(error, event, channel),
+    };
+    this.#sink = {
+      message: (message) => this.#dispatch(message),
+      receipt: (request, epoch, offset, duplicate, ack) => this.#outbox.succeed(request, epoch, offset, duplicate, ack),
+      failed: (request, error) => this.#outbox.fail(request, error),
+      report: (report) => this.#take(report),
+      malformed: (error, channel, size) => {
+        this.#countConsumed(channel, size);
+        this.#reportError(error);
+      },
+    };
+  }
+
+  get status(): Status {
+    return this.#native.status() as Status;
+  }
+
+  /** Whether the connection is there, and proven to be alive. */
+  get isConnected(): boolean {
+    return this.status === "connected";
+  }
+
+  /**
+   * Connects, and stays so. Resolves once connected. Rejects once the status is `error` (after five failed attempts,
+   * and the client goes on trying; or at once where the server forbids to come back). Each failed attempt is an `error` event.
+   */
+  connect(): Promise<void> {
+    const promise = new Promise<void>((resolve, reject) => this.#connecting.push({ resolve, reject }));
+    // Whoever does not wait hears of it on "error" and "status".
+    promise.catch(() => {});
+    try {
+      native(() => this.#native.connect());
+      this.#hold();
+      if (this.isConnected) this.#settle(this.#connecting);
+    } catch (error) {
+      this.#settle(this.#connecting, error as RealtimeError);
+    }
+    return promise;
+  }
+
+  /** Disconnects. Where connected it waits up to five seconds for the receipts of what was sent; what is left fails with `closed`. */
+  disconnect(): Promise<void> {
+    this.#outbox.flush();
+    if (this.status === "disconnected") return Promise.resolve();
+    const promise = new Promise<void>((resolve, reject) => this.#disconnecting.push({ resolve, reject }));
+    this.#native.disconnect(FLUSH_MS);
+    return promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.disconnect();
+  }
+
+  /** The channel with this name; always the same one. */
+  channel<ChannelMessages extends object = Record<string, any>>(name: string): RealtimeChannel<ChannelMessages> {
+    let channel = this.#channels.get(name);
+    if (channel === undefined) {
+      checkName("channel", name);
+      const id = native(() => this.#native.channel(name));
+      channel = new RealtimeChannel(name, id, this.#host);
+      this.#channels.set(name, channel);
+      this.#ids.set(channel, id);
+      this.#byId[id] = { channel, driver: drivers.get(channel)! };
+    }
+    return channel as RealtimeChannel<ChannelMessages>;
+  }
+
+  /** Adds a handler; the function that it returns removes it again. What a handler throws is reported on `error`. */
+  on<K extends ClientEventName<Events>>(event: K, handler: ClientHandler<Events, K>): () => void {
+    return this.#emitter.add(event, handler as Handler);
+  }
+
+  /** Adds a handler for the next time only. */
+  once<K extends ClientEventName<Events>>(event: K, handler: ClientHandler<Events, K>): () => void {
+    return this.#emitter.add(event, handler as Handler, true);
+  }
+
+  /** Removes a handler, or all of an event. */
+  off<K extends ClientEventName<Events>>(event: K, handler?: ClientHandler<Events, K>): this {
+    this.#emitter.remove(event, handler as Handler | undefined);
+    return this;
+  }
+
+  listenerCount(event: ClientEventName<Events>): number {
+    return this.#emitter.count(event);
+  }
+
+  /** Sends a message to the backend itself. Bytes travel as a binary message, without the type. */
+  send<K extends keyof Events & string>(type: K, payload: Events[K]): Promise<Receipt>;
+  send(type: string, payload: unknown): Promise<Receipt>;
+  send(type: string, payload: unknown): Promise<Receipt> {
+    return this.#outbox.send(undefined, "-", type, payload);
+  }
+
+  /** Sends bytes to the backend itself. */
+  sendBinary(bytes: Uint8Array | ArrayBuffer): Promise<Receipt> {
+    return this.#outbox.sendBinary(bytes);
+  }
+
+  /** Figures of this client, from its beginning. */
+  getStats(): Stats {
+    const stats = JSON.parse(this.#native.stats()) as Stats;
+    return { ...stats, queued: stats.queued + this.#outbox.waiting };
+  }
+
+  /** Lets the process exit while the client is open. */
+  unref(): this {
+    this.#referenced = false;
+    this.#keepAlive?.unref();
+    return this;
+  }
+
+  /** An open client keeps the process alive, like a socket: this is the default. */
+  ref(): this {
+    this.#referenced = true;
+    this.#keepAlive?.ref();
+    return this;
+  }
+
+  #hold(): void {
+    if (this.#keepAlive !== undefined) return;
+    this.#keepAlive = setInterval(() => {}, LONGEST_TIMER);
+    if (!this.#referenced) this.#keepAlive.unref();
+  }
+
+  #letGo(): void {
+    clearInterval(this.#keepAlive);
+    this.#keepAlive = undefined;
+  }
+
+  /** Called once per batch, not once per message. */
+  #drain(): void {
+    let more = true;
+    for (let batch = 0; more && batch < BATCHES_PER_TURN; batch++) more = drain(this.#native, this.#sink);
+    // Timers and other sockets get their turn in between.
+    if (more) setImmediate(() => this.#drain());
+    this.#reportConsumed();
+  }
+
+  #dispatch({ channel: id, event, data, binary, offset, timestamp, user, size }: Incoming): void {
+    const target = id < 0 ? undefined : this.#byId[id];
+    const message: Message = { channel: target?.channel.name, event, data, binary, offset, timestamp, user };
+    if (this.#emitter.count("message") > 0) this.#emitter.emit("message", message);
+    if (target !== undefined) return target.driver.deliver(message as ChannelMessage, size);
+    if (binary) this.#emitter.emit("binary", data, message);
+    else if (!RESERVED.has(event)) this.#emitter.emit(event, data, message);
+    this.#countConsumed(id, size);
+  }
+
+  #take(report: Report): void {
+    switch (report.type) {
+      case "status":
+        return this.#changeStatus(report.status, errorOf(report.error), report.retryIn ?? undefined);
+      case "open": {
+        const { dialect, connection, resumed, user } = report;
+        const info: OpenInfo = { dialect, connection: connection ?? undefined, resumed, user: user ?? undefined };
+        return void this.#emitter.emit("open", info);
+      }
+      case "close": {
+        const info: CloseInfo = { code: report.code, reason: report.reason, reconnecting: report.reconnecting };
+        return void this.#emitter.emit("close", info);
+      }
+      case "error":
+        return this.#reportError(fromNative(report.error));
+      case "channel":
+        return this.#byId[report.channel]?.driver.stateChanged(report.state, errorOf(report.error));
+      case "gap": {
+        const { reason, epoch, previousEpoch, from, to } = report;
+        const gap: Gap = {
+          reason,
+          epoch,
+          previousEpoch: previousEpoch ?? undefined,
+          from: from ?? undefined,
+          to: to ?? undefined,
+        };
+        return this.#byId[report.channel]?.driver.gap(gap);
+      }
+      case "writable":
+        return this.#outbox.resume();
+      case "token":
+        return void this.#answerToken(report.request);
+      case "stalled":
+        return void this.#emitter.emit("stalled", { duration: report.duration });
+    }
+  }
+
+  #changeStatus(status: Status, reason: RealtimeError | undefined, retryIn: number | undefined): void {
+    const ended = status === "disconnected" || (status === "error" && retryIn === undefined);
+    if (ended) {
+      this.#letGo();
+      this.#outbox.end(reason);
+      for (const { driver } of this.#channelsById()) driver.ended(status === "error" ? reason : undefined);
+    }
+    if (status === "connected") this.#settle(this.#connecting);
+    else if (status === "error")
+      this.#settle(this.#connecting, reason ?? new RealtimeError("connect_failed", "not connected"));
+    else if (status === "disconnected") {
+      this.#settle(
+        this.#connecting,
+        reason ?? new RealtimeError("closed", "disconnect() was called before the client was connected"),
+      );
+    }
+    if (ended) this.#settle(this.#disconnecting);
+    this.#emitter.emit("status", status, { reason, retryIn } satisfies StatusDetail);
+  }
+
+  *#channelsById(): Iterable<{ driver: ChannelDriver }> {
+    for (const entry of this.#byId) if (entry !== undefined) yield entry;
+  }
+
+  #settle(waiters: Waiter[], error?: RealtimeError): void {
+    for (const { resolve, reject } of waiters.splice(0)) {
+      if (error === undefined) resolve();
+      else reject(error);
+    }
+  }
+
+  async #answerToken(request: number): Promise<void> {
+    try {
+      const token = (await this.#token?.()) ?? null;
+      if (token !== null && typeof token !== "string") throw new TypeError(`it gave a ${typeof token}, not a string`);
+      this.#native.answerToken(request, token, null);
+    } catch (error) {
+      this.#native.answerToken(request, null, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #countConsumed(id: number, bytes: number): void {
+    this.#consumed.set(id, (this.#consumed.get(id) ?? 0) + bytes);
+    // Inside a drain this is followed by its report; loops and async handlers report once per turn.
+    if (this.#reportingConsumed) return;
+    this.#reportingConsumed = true;
+    queueMicrotask(() => this.#reportConsumed());
+  }
+
+  #reportConsumed(): void {
+    this.#reportingConsumed = false;
+    if (this.#consumed.size === 0) return;
+    const pairs: number[] = [];
+    for (const [id, bytes] of this.#consumed) pairs.push(id, bytes);
+    this.#consumed.clear();
+    this.#native.consumed(pairs);
+  }
+
+  #handlerFailed(cause: unknown, event: string, channel: string | undefined): void {
+    const where =
+      channel === undefined ? JSON.stringify(event) : `${JSON.stringify(event)} of channel ${JSON.stringify(channel)}`;
+    const message = `a handler of ${where} threw: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const error = new RealtimeError("handler_failed", message, { cause });
+    // A failing "error" handler must not be given its own failure again.
+    if (event === "error" && channel === undefined) this.#warn(error);
+    else this.#reportError(error);
+  }
+
+  #reportError(error: RealtimeError): void {
+    if (this.#emitter.count("error") > 0) this.#emitter.emit("error", error);
+    else this.#warn(error);
+  }
+
+  /** Nobody listens to "error": a warning of the process, once per kind. */
+  #warn(error: RealtimeError): void {
+    if (this.#warned.has(error.code)) return;
+    this.#warned.add(error.code);
+    const detail = error.cause instanceof Error ? error.cause.stack : undefined;
+    process.emitWarning(`${error.message} (listen to "error" to handle this; warned once per code)`, {
+      type: "RealtimeWarning",
+      code: error.code,
+      ...(detail === undefined ? {} : { detail }),
+    });
+  }
+}
+
+function errorOf(error: NativeError | null | undefined): RealtimeError | undefined {
+  return error == null ? undefined : fromNative(error);
+}

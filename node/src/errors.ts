@@ -1,0 +1,101 @@
+/** Stable codes of what can go wrong; the same in every language. Those of the server are in the protocol, section 10. */
+export type ErrorCode =
+  | "invalid_option"
+  | "invalid_url"
+  | "invalid_payload"
+  | "invalid_name"
+  | "queue_full"
+  | "dropped"
+  | "closed"
+  | "rejected"
+  | "connection_lost"
+  | "connect_failed"
+  | "tls_failed"
+  | "http_status"
+  | "unauthenticated"
+  | "timeout"
+  | "heartbeat_timeout"
+  | "token_failed"
+  | "protocol_error"
+  | "unsupported"
+  | "max_attempts"
+  | "handler_failed"
+  | "malformed"
+  | "unknown_type"
+  | "payload_too_large"
+  | "frame_too_large"
+  | "too_many_channels"
+  | "rate_limited"
+  | "too_many_inflight"
+  | "forbidden"
+  | "unauthorized"
+  | "no_handler"
+  | "unavailable"
+  | "internal"
+  | "refused"
+  // Codes of later servers stay assignable, and the known ones stay in completions.
+  | (string & {});
+
+/** What is known about a failure besides its code and message. */
+export interface ErrorDetails {
+  /** The HTTP status, for an upgrade that was answered with one. */
+  status?: number | null | undefined;
+  /** The close code, where a close caused it. */
+  closeCode?: number | null | undefined;
+  /** When to try again, in milliseconds, where the server said so. */
+  retryAfter?: number | null | undefined;
+  /** What was thrown. */
+  cause?: unknown;
+}
+
+/** A failure: a stable `code`, and a message that says what happened, to what, and what to do. */
+export class RealtimeError extends Error {
+  override readonly name = "RealtimeError";
+  readonly code: ErrorCode;
+  /** The HTTP status, for an upgrade that was answered with one. */
+  readonly status: number | undefined;
+  /** The close code, where a close caused it. */
+  readonly closeCode: number | undefined;
+  /** When to try again, in milliseconds, where the server said so. */
+  readonly retryAfter: number | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.status = details.status ?? undefined;
+    this.closeCode = details.closeCode ?? undefined;
+    this.retryAfter = details.retryAfter ?? undefined;
+  }
+}
+
+/** An error as the native side describes it. */
+export interface NativeError extends ErrorDetails {
+  code: string;
+  message: string;
+}
+
+/** @internal */
+export function fromNative(error: NativeError): RealtimeError {
+  return new RealtimeError(error.code, error.message, error);
+}
+
+/** Calls into the native module, whose exceptions carry their error as JSON. @internal */
+export function native<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (thrown) {
+    throw translate(thrown);
+  }
+}
+
+/** @internal */
+export function translate(thrown: unknown): unknown {
+  if (thrown instanceof Error && thrown.message.startsWith("{")) {
+    try {
+      return fromNative(JSON.parse(thrown.message) as NativeError);
+    } catch {
+      // Not one of ours.
+    }
+  }
+  return thrown;
+}

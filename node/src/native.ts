@@ -1,0 +1,111 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** What the native module offers. Its exceptions carry their error as JSON. @internal */
+export interface NativeModule {
+  Client: new (options: string, wake: () => void) => NativeClient;
+  Server: new (options: string) => NativeServer;
+  Proxy: new (target: string) => NativeProxy;
+  /** Runs the command line of the server to its end and returns the exit code. */
+  runCli(args: string[]): number;
+}
+
+/** @internal */
+export interface NativeClient {
+  connect(): void;
+  disconnect(flush: number): void;
+  /** Ends everything at once; later calls do nothing. */
+  close(): void;
+  channel(name: string): number;
+  subscribe(name: string): number;
+  unsubscribe(channel: number): void;
+  /**
+   * Sends a burst. Two lines a message: `channel event` (channel `-` for the backend itself; the event as JSON where it
+   * starts with a quote), then the payload, or nothing, which takes the next of `binaries`. Requests count up from `first`.
+   * Returns nothing where all were taken, else a `SendOutcome` as JSON. With `wait` it stops where the outbox is full.
+   */
+  send(first: number, lines: string, binaries: Buffer[], wait: boolean): string | null;
+  /** Takes the next batch: fills `records` and returns its texts as one JSON array; `null` where there is nothing. */
+  drain(records: Float64Array): string | null;
+  /** The binary payloads of the batch that was drained last. */
+  binaries(): Buffer[];
+  /** The texts of the batch that was drained last, each by itself. */
+  texts(): string[];
+  /** Pairs of channel (-1: messages of the backend) and bytes that were consumed. */
+  consumed(pairs: number[]): void;
+  answerToken(request: number, token: string | null, error: string | null): void;
+  status(): string;
+  stats(): string;
+}
+
+/** What happened to a burst that was not taken whole. @internal */
+export interface SendOutcome {
+  /** Messages that were taken or refused; the rest found no room. */
+  handled: number;
+  /** The refused ones by their place in the burst. */
+  errors: [number, import("./errors.js").NativeError][];
+}
+
+/** @internal */
+export interface NativeServer {
+  start(): Promise<string>;
+  stop(): Promise<void>;
+  publish(channel: string, event: string, payload: string | Buffer): number;
+  sendToAll(event: string, payload: string | Buffer): number;
+  disconnectAll(code: number): void;
+  connectionCount(): number;
+}
+
+/** @internal */
+export interface NativeProxy {
+  start(): Promise<string>;
+  stop(): Promise<void>;
+  cut(): void;
+  cutConnections(): void;
+  stall(): void;
+  delay(ms: number): void;
+  limit(bytesPerSecond: number): void;
+  dropAfter(bytes: number): void;
+  restore(): void;
+  connections(): number;
+  cuts(): number;
+}
+
+let loaded: NativeModule | undefined;
+
+/** The native module, loaded on first use: from the platform's package, else from a local build. @internal */
+export function nativeModule(): NativeModule {
+  return (loaded ??= load());
+}
+
+function load(): NativeModule {
+  const platform = platformTriple();
+  const tried: string[] = [];
+  const local = join(__dirname, "..", `realtime.${platform}.node`);
+  for (const candidate of [`realtime-client-${platform}`, local]) {
+    try {
+      return require(candidate) as NativeModule;
+    } catch (error) {
+      tried.push(`${candidate}: ${String((error as Error).message).split("\n")[0]}`);
+    }
+  }
+  throw new Error(
+    `realtime-client has no native module for this platform (${platform}). Install the package ` +
+      `realtime-client-${platform} next to it, or build one with "npm run build:native". Tried:\n  ${tried.join("\n  ")}`,
+  );
+}
+
+function platformTriple(): string {
+  const { platform, arch } = process;
+  if (platform === "linux") return `linux-${arch}-${isMusl() ? "musl" : "gnu"}`;
+  if (platform === "win32") return `win32-${arch}-msvc`;
+  return `${platform}-${arch}`;
+}
+
+function isMusl(): boolean {
+  try {
+    return readFileSync("/usr/bin/ldd", "latin1").includes("musl");
+  } catch {
+    return existsSync("/etc/alpine-release");
+  }
+}

@@ -1,0 +1,46 @@
+/** What a client is doing. `error`: several attempts failed and it goes on probing, or it was told not to come back. */
+export type Status = "connecting" | "connected" | "disconnected" | "reconnecting" | "error";
+
+/** How good the connection is, from round trip, jitter and missed pongs. */
+export type Quality = "excellent" | "good" | "fair" | "poor" | "offline";
+
+/** Figures of a client, from its beginning. Times in milliseconds. */
+export interface Stats {
+  status: Status;
+  /** Since when it is connected, in milliseconds since the Unix epoch. */
+  connectedAt: number | null;
+  /** The last round trip of a ping. */
+  latency: number | null;
+  /** How much round trips vary. */
+  jitter: number | null;
+  quality: Quality;
+  /** Messages written to a socket; those sent again count again. */
+  messagesSent: number;
+  /** Messages given to handlers and loops. */
+  messagesReceived: number;
+  bytesSent: number;
+  bytesReceived: number;
+  /** Sends that ended with a receipt, and with an error. */
+  acknowledged: number;
+  failed: number;
+  /** Messages that came again and were dropped. */
+  duplicates: number;
+  gaps: number;
+  /** Messages that came after a reconnect from the server's history. */
+  recovered: number;
+  /** Messages for channels that are not subscribed any more. */
+  unroutable: number;
+  /** Messages that could not be understood; each is an `error` event. */
+  malformed: number;
+  /** Times that a connection was made after the first. */
+  reconnects: number;
+  /** Failed attempts in a row. */
+  failedAttempts: number;
+  /** Messages without a receipt yet, and their bytes. */
+  queued: number;
+  queuedBytes: number;
+  /** Received bytes that handlers and loops have not consumed. */
+  unconsumedBytes: number;
+  /** When the next attempt comes, in milliseconds since the Unix epoch. */
+  nextAttempt: number | null;
+}
