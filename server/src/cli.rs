@@ -112,7 +112,7 @@ struct Bounds {
     #[arg(long, value_name = "COUNT", default_value_t = 1024)]
     max_inflight: u64,
     /// Bytes of a payload.
-    #[arg(long, value_name = "BYTES", default_value_t = 512 << 10)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     max_payload: u64,
     /// Publishes and sends a second of a connection; 0 is no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]

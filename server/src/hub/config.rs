@@ -40,7 +40,7 @@ pub struct HubConfig {
 impl Default for HubConfig {
     fn default() -> Self {
         Self {
-            limits: Limits { frame: 1 << 20, payload: 512 << 10, channels: 1000, inflight: 1024, rate: 0 },
+            limits: Limits { frame: 1 << 20, payload: 1_000_000, channels: 1000, inflight: 1024, rate: 0 },
             history: HistoryConfig::default(),
             connections: 10_000,
             sessions: 100_000,

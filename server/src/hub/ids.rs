@@ -6,10 +6,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub struct ConnectionId(pub u64);
 
 /// A map by numbers that nobody outside can choose: cheap to look up, and of the same order in every run.
-pub(super) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

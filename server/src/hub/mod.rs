@@ -48,13 +48,14 @@ use realtime_engine::wire::{CloseCode, ErrorCode, Frame};
 use crate::auth::Identity;
 use channels::Channels;
 use connection::{Connection, Phase};
-use ids::{IdMap, Ids};
+use ids::Ids;
 use sessions::Sessions;
 use timers::{Timer, Timers};
 
 pub use config::{AllowAll, Authorizer, HistoryConfig, HubConfig};
 pub use connection::Dialect;
 pub use ids::ConnectionId;
+pub(crate) use ids::IdMap;
 pub use publish::{Content, PublishError};
 pub use stats::Stats;
 

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use super::link::Link;
 use crate::application::{Order, Outbox, Received};
 use crate::auth::Identity;
 use crate::config::ServerConfig;
-use crate::hub::{ConnectionId, Dialect, Hub, Input, Output, Stats};
+use crate::hub::{ConnectionId, Dialect, Hub, IdMap, Input, Output, Stats};
 
 /// The hub with what its outputs need. The lock is never held over an `await`, nor while the application runs.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct Core {
     hub: Hub,
-    links: HashMap<ConnectionId, Arc<Link>>,
+    links: IdMap<ConnectionId, Arc<Link>>,
     next: u64,
     /// What the timer waits for.
     armed: Option<u64>,
@@ -40,7 +39,7 @@ impl Shared {
         Self {
             config,
             clock: Clock::new(),
-            core: Mutex::new(Core { hub, links: HashMap::new(), next: 1, armed: None }),
+            core: Mutex::new(Core { hub, links: IdMap::default(), next: 1, armed: None }),
             timer: Notify::new(),
             refused_upgrades: AtomicU64::new(0),
         }

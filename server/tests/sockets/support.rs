@@ -1,5 +1,5 @@
 //! Raw clients for tests over real sockets.
-#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(dead_code)]
 
 use std::time::Duration;
 

@@ -1,11 +1,7 @@
 //! Clients talk to each other over real sockets.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-mod support;
-
+use crate::support::{Client, start};
 use realtime_server::ServerConfig;
 use serde_json::json;
-use support::{Client, start};
 
 #[tokio::test]
 async fn a_publish_reaches_the_subscriber_and_is_acknowledged() {
