@@ -112,7 +112,9 @@ impl<'a> Fields<'a> {
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, DecodeError> {
         let text = std::str::from_utf8(line).map_err(|_| DecodeError::malformed("message is not UTF-8"))?;
         serde_json::from_str(text).map_err(|e| {
-            let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
+            // Derived structs can be read from an array too, where the first number is no id.
+            let object = text.trim_ascii_start().starts_with('{');
+            let id = serde_json::from_str::<OnlyId>(text).ok().filter(|_| object).and_then(|only| only.id);
             DecodeError::malformed(e.to_string()).with_id(id)
         })
     }
