@@ -1,24 +1,66 @@
+use std::any::Any;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use realtime_engine::{Config, Error, ErrorKind, Session};
+use realtime_engine::wire::CloseCode;
+use realtime_engine::{Attempt, Config, Error, ErrorKind, Event, Input, OpenError, Output, Session, Status};
+use tokio::task::JoinSet;
 
+use crate::alarm::Alarm;
 use crate::clock::Clock;
+use crate::dial::Dialer;
 use crate::handle::Handle;
 use crate::host::Host;
 use crate::shared::Shared;
+use crate::socket::{Socket, WebSocket};
 use crate::transport::Transport;
 
+/// A turn reads at most so many frames and bytes, so that a batch for the host is bounded and other clients get theirs.
+const TURN_FRAMES: usize = 256;
+const TURN_BYTES: usize = 96 << 10;
+/// So many bytes are taken from the session before it hears how many of them still wait.
+const SEND_BYTES: usize = 256 << 10;
+/// A change of the backlog by less is not told.
+const BACKLOG_STEP: usize = 64 << 10;
+
 /// Runs one client: owns its socket and its timers, and feeds its session.
-#[derive(Debug)]
 pub struct Driver<H> {
     shared: Arc<Shared>,
     host: H,
+    dialer: Dialer,
+    link: Link,
+    /// Sockets that say goodbye.
+    closing: JoinSet<()>,
+    alarm: Alarm,
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    wants_read: bool,
+    /// The backlog that the session knows.
+    backlog: usize,
+    /// The host was told something in this turn.
+    told: bool,
+    ending: bool,
 }
+
+/// The socket that the session wants.
+enum Link {
+    None,
+    Opening { attempt: Attempt, opening: Pin<Box<dyn Future<Output = Opening> + Send>> },
+    Open(Box<Socket>),
+}
+
+type Opening = Result<(WebSocket, Option<String>), OpenError>;
 
 impl<H: Host> Driver<H> {
     /// Starts a driver on the current tokio runtime, of either kind; it is idle until [`Handle::connect`].
     ///
-    /// Fails where the configuration is not valid. Must be called within the context of a runtime.
+    /// Fails with `invalid_option`, `invalid_url` or `unsupported` where the configuration or the transport cannot be
+    /// used. Must be called within the context of a runtime.
     pub fn spawn(config: Config, transport: Transport, host: H) -> Result<Handle, Error> {
         let (handle, driver) = Self::new(config, transport, host)?;
         drop(tokio::spawn(driver.run()));
@@ -27,8 +69,8 @@ impl<H: Host> Driver<H> {
 
     /// The same without a runtime: the caller runs [`Driver::run`] where it likes.
     pub fn new(mut config: Config, transport: Transport, host: H) -> Result<(Handle, Self), Error> {
-        let _ = transport;
         config.validate()?;
+        let dialer = Dialer::new(&transport, &config)?;
         if config.session.is_empty() {
             config.session = format!("{:016x}{:016x}", random()?, random()?);
         }
@@ -36,14 +78,258 @@ impl<H: Host> Driver<H> {
         let when_full = config.when_full;
         let session = Session::new(config, clock.now(), random()?)?;
         let shared = Arc::new(Shared::new(session, clock, when_full));
-        Ok((Handle::new(Arc::clone(&shared)), Self { shared, host }))
+        let driver = Self {
+            shared: Arc::clone(&shared),
+            host,
+            dialer,
+            link: Link::None,
+            closing: JoinSet::new(),
+            alarm: Alarm::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            wants_read: true,
+            backlog: 0,
+            told: false,
+            ending: false,
+        };
+        Ok((Handle::new(shared), driver))
     }
 
     /// Drives the client until the last handle is dropped, or [`Handle::shutdown`].
     pub async fn run(mut self) {
-        // SKELETON: the loop follows.
+        let ended = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| self.turn(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        });
+        if let Err(panic) = ended.await {
+            self.fail(panic.as_ref());
+        }
         self.shared.stop();
         self.host.stopped();
+    }
+
+    /// Does what can be done now. Ready when the driver is to end.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.sleep_until_woken(cx.waker());
+        if self.shared.is_released() && !std::mem::replace(&mut self.ending, true) {
+            self.shared.session().disconnect(self.shared.clock.now(), Duration::ZERO);
+        }
+        let mut quota = Quota { frames: TURN_FRAMES, bytes: TURN_BYTES };
+        loop {
+            self.poll_link(cx, &mut quota);
+            if self.alarm.poll(cx) {
+                self.inputs.push(Input::Tick);
+            }
+            if !self.exchange() {
+                break;
+            }
+        }
+        while let Poll::Ready(Some(_)) = self.closing.poll_join_next(cx) {}
+        let idle = matches!(self.link, Link::None) && self.closing.is_empty();
+        self.shared.set_idle(idle);
+        if std::mem::take(&mut self.told) {
+            self.host.flush();
+        }
+        if quota.is_spent() {
+            cx.waker().wake_by_ref();
+        }
+        if self.ending && idle { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Moves what the socket has, both ways.
+    fn poll_link(&mut self, cx: &mut Context<'_>, quota: &mut Quota) {
+        match &mut self.link {
+            Link::None => {}
+            Link::Opening { attempt, opening } => {
+                let attempt = *attempt;
+                match opening.as_mut().poll(cx) {
+                    Poll::Ready(Ok((stream, protocol))) => {
+                        self.link = Link::Open(Box::new(Socket::new(attempt, stream)));
+                        self.backlog = 0;
+                        self.inputs.push(Input::Opened { attempt, protocol });
+                    }
+                    Poll::Ready(Err(error)) => {
+                        self.link = Link::None;
+                        self.inputs.push(Input::OpenFailed { attempt, error });
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            Link::Open(socket) => {
+                let attempt = socket.attempt;
+                let written = socket.poll_write(cx);
+                let backlog = socket.backlog();
+                if backlog.abs_diff(self.backlog) >= BACKLOG_STEP || (backlog == 0 && self.backlog > 0) {
+                    self.backlog = backlog;
+                    self.inputs.push(Input::Backlog { attempt, bytes: backlog });
+                }
+                let mut end = match written {
+                    Poll::Ready(Ok(true)) => {
+                        self.inputs.push(Input::Flushed { attempt });
+                        None
+                    }
+                    Poll::Ready(Err(end)) => Some(end),
+                    Poll::Ready(Ok(false)) | Poll::Pending => None,
+                };
+                // Also after a failed write: what the peer said before it hung up is still there.
+                while self.wants_read && !quota.is_spent() {
+                    match socket.poll_read(cx) {
+                        Poll::Ready(Ok(frame)) => {
+                            quota.spend(frame.len());
+                            self.inputs.push(Input::Frame { attempt, frame });
+                        }
+                        Poll::Ready(Err(said)) => {
+                            end = Some(end.filter(|_| said.code.is_none()).unwrap_or(said));
+                            break;
+                        }
+                        Poll::Pending => break,
+                    }
+                }
+                if let Some(end) = end {
+                    self.inputs.push(Input::Closed { attempt, code: end.code, reason: end.reason.clone() });
+                    if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
+                        self.closing.spawn(socket.finish(end));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the session what happened and does what it says. `false` where there was nothing of either.
+    fn exchange(&mut self) -> bool {
+        let mut progress = !self.inputs.is_empty();
+        let deadline = {
+            let mut session = self.shared.session();
+            let now = self.shared.clock.now();
+            for input in self.inputs.drain(..) {
+                session.handle(now, input);
+            }
+            let mut bytes = 0;
+            while bytes < SEND_BYTES {
+                let Some(output) = session.poll() else { break };
+                if let Output::Send { frame, .. } = &output {
+                    bytes += frame.len();
+                }
+                self.outputs.push(output);
+            }
+            let wanted = std::mem::replace(&mut self.wants_read, session.wants_read());
+            progress |= !self.outputs.is_empty() || (self.wants_read && !wanted);
+            session.deadline()
+        };
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            self.obey(output);
+        }
+        self.outputs = outputs;
+        self.alarm.set(deadline, &self.shared.clock);
+        progress
+    }
+
+    fn obey(&mut self, output: Output) {
+        match output {
+            Output::Open(request) => {
+                let attempt = request.attempt;
+                self.leave(None);
+                let opening = Box::pin(self.dialer.clone().open(request));
+                self.link = Link::Opening { attempt, opening };
+            }
+            Output::Send { attempt, frame } => match &mut self.link {
+                Link::Open(socket) if socket.attempt == attempt => socket.send(frame),
+                _ => {}
+            },
+            Output::Close { attempt, code, reason } => self.leave(Some((attempt, code, reason))),
+            Output::RequestToken { request } => {
+                self.told = true;
+                self.host.token(request);
+            }
+            Output::Event(event) => {
+                self.told = true;
+                self.host.event(event);
+            }
+            // An engine that is newer than this driver does not happen: they are built together.
+            _ => {}
+        }
+    }
+
+    /// Gives up the socket: the one that is named, or whichever there is.
+    fn leave(&mut self, close: Option<(Attempt, CloseCode, String)>) {
+        let current = match &self.link {
+            Link::None => return,
+            Link::Opening { attempt, .. } => *attempt,
+            Link::Open(socket) => socket.attempt,
+        };
+        let (attempt, code, reason) = close.unwrap_or((current, CloseCode::NORMAL, String::new()));
+        if attempt != current {
+            return;
+        }
+        if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
+            self.closing.spawn(socket.close(code, reason));
+        }
+    }
+
+    /// Something in here panicked: nobody may be left waiting for it.
+    fn fail(&mut self, panic: &(dyn Any + Send)) {
+        let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(panic = what, "the driver of a client panicked");
+        let error = Error::new(ErrorKind::Closed, format!("the client stopped by a fault of its own: {what}"));
+        self.shared.shutdown();
+        // The session, or the host, may be what is broken; then there is nothing more to do.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let mut events = Vec::new();
+            let mut session = self.shared.session();
+            session.disconnect(self.shared.clock.now(), Duration::ZERO);
+            while let Some(output) = session.poll() {
+                if let Output::Event(Event::SendFailed { request, .. }) = output {
+                    events.push(Event::SendFailed { request, error: error.clone() });
+                }
+            }
+            drop(session);
+            events.push(Event::Status { status: Status::Error, reason: Some(error.clone()), retry_in: None });
+            for event in events {
+                self.host.event(event);
+            }
+            self.host.flush();
+        }));
+        self.shared.set_idle(true);
+    }
+}
+
+impl<H> Drop for Driver<H> {
+    fn drop(&mut self) {
+        // Also where the runtime is shut down around it.
+        self.shared.stop();
+        if !self.ending {
+            let shared = &self.shared;
+            let _ = catch_unwind(AssertUnwindSafe(|| shared.session().disconnect(shared.clock.now(), Duration::ZERO)));
+        }
+        self.shared.set_idle(true);
+    }
+}
+
+impl<H> fmt::Debug for Driver<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("closing", &self.closing.len())
+            .field("alarm", &self.alarm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a turn may still read.
+struct Quota {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Quota {
+    fn spend(&mut self, bytes: usize) {
+        self.frames -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.frames == 0 || self.bytes == 0
     }
 }
 

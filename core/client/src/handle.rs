@@ -2,7 +2,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use realtime_engine::{
-    ChannelId, Data, Error, ErrorKind, Input, RequestId, Session, Stats, Status, Text, Timestamp, WhenFull,
+    ChannelId, ChannelState, Data, Error, ErrorKind, Input, RequestId, Session, Stats, Status, Text, Timestamp,
+    WhenFull,
 };
 
 use crate::shared::Shared;
@@ -110,9 +111,25 @@ impl Handle {
         self.shared.session().status()
     }
 
+    /// Waits until no socket is left, neither open nor being closed.
+    pub async fn until_idle(&self) {
+        // Fails only without a sender, which `shared` holds.
+        let _ = self.shared.idle().wait_for(|idle| *idle).await.map(drop);
+    }
+
     /// The driver's clock, which timestamps of [`Stats`] and events refer to.
     pub fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    /// What a channel does now.
+    pub fn channel_state(&self, channel: ChannelId) -> ChannelState {
+        self.shared.session().channel_state(channel)
+    }
+
+    /// Whether the driver has ended, or is about to.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_stopped()
     }
 
     /// A handle that does not keep the driver running.

@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use realtime_engine::{Session, WhenFull};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     /// The driver has ended.
     stopped: AtomicBool,
     handles: AtomicUsize,
+    /// Whether there is no socket, open or being closed.
+    idle: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -34,6 +37,7 @@ impl Shared {
             released: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             handles: AtomicUsize::new(0),
+            idle: watch::Sender::new(true),
         }
     }
 
@@ -80,6 +84,14 @@ impl Shared {
 
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_idle(&self, idle: bool) {
+        self.idle.send_if_modified(|was| std::mem::replace(was, idle) != idle);
+    }
+
+    pub(crate) fn idle(&self) -> watch::Receiver<bool> {
+        self.idle.subscribe()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

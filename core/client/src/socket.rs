@@ -42,7 +42,7 @@ pub(crate) struct End {
     /// The peer's, where it said one.
     pub(crate) code: Option<CloseCode>,
     pub(crate) reason: String,
-    /// What to tell the peer.
+    /// What to tell a peer that said nothing.
     answer: CloseCode,
 }
 
@@ -127,16 +127,27 @@ impl Socket {
                 self.stream.feed(message(frame)).await?;
             }
             self.stream.send(Message::Close(close_frame(code, reason))).await?;
-            while self.stream.next().await.transpose()?.is_some() {}
-            Ok::<_, WsError>(())
+            self.until_hung_up().await
         };
         // A peer that is gone already, or takes too long, is simply left.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
     }
 
-    /// Ends what the peer has ended.
-    pub(crate) async fn finish(self, end_answer: CloseCode) {
-        self.close(end_answer, String::new()).await;
+    /// Does what is left to do after [`End`], within a second.
+    pub(crate) async fn finish(mut self, end: End) {
+        let goodbye = async {
+            if end.code.is_none() {
+                self.stream.send(Message::Close(close_frame(end.answer, end.reason))).await?;
+            }
+            // Reading also answers the peer's close.
+            self.until_hung_up().await
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+
+    async fn until_hung_up(&mut self) -> Result<(), WsError> {
+        while self.stream.next().await.transpose()?.is_some() {}
+        Ok(())
     }
 }
 
@@ -173,10 +184,6 @@ impl End {
         };
         Self { code: None, reason, answer }
     }
-
-    pub(crate) fn answer(&self) -> CloseCode {
-        self.answer
-    }
 }
 
 fn message(frame: Frame) -> Message {
@@ -186,7 +193,8 @@ fn message(frame: Frame) -> Message {
         Frame::Ping(bytes) => Message::Ping(bytes),
         Frame::Pong(bytes) => Message::Pong(bytes),
         Frame::Binary(bytes) => Message::Binary(bytes),
-        other => Message::Binary(bytes::Bytes::from(format!("{other:?}"))),
+        // The engine makes no other; a pong that nobody asked for does no harm.
+        _ => Message::Pong(bytes::Bytes::new()),
     }
 }
 

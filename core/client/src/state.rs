@@ -1,0 +1,101 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use realtime_engine::{ChannelId, Error, Status, Text};
+use tokio::sync::{Notify, watch};
+
+use crate::events::ClientEvent;
+use crate::handle::WeakHandle;
+use crate::mailbox::Mailbox;
+use crate::requests::Requests;
+use crate::route::Route;
+
+/// What a client and the router of its driver share.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) handle: OnceLock<WeakHandle>,
+    pub(crate) requests: Requests,
+    /// The outbox has room again, or never will have.
+    pub(crate) writable: Notify,
+    pub(crate) status: watch::Sender<(Status, Option<Error>)>,
+    /// Messages of the backend to this client.
+    pub(crate) direct: Arc<Route>,
+    pub(crate) unheard: AtomicU64,
+    routes: Mutex<HashMap<ChannelId, Arc<Route>>>,
+    events: Mutex<Vec<Weak<Mailbox<ClientEvent>>>>,
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self {
+            handle: OnceLock::new(),
+            requests: Requests::default(),
+            writable: Notify::new(),
+            status: watch::Sender::new((Status::Disconnected, None)),
+            direct: Arc::new(Route::new(Text::from(""))),
+            unheard: AtomicU64::new(0),
+            routes: Mutex::default(),
+            events: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn route(&self, id: ChannelId) -> Option<Arc<Route>> {
+        lock(&self.routes).get(&id).cloned()
+    }
+
+    pub(crate) fn route_or_add(&self, id: ChannelId, name: &str) -> Arc<Route> {
+        Arc::clone(lock(&self.routes).entry(id).or_insert_with(|| Arc::new(Route::new(Text::from(name)))))
+    }
+
+    pub(crate) fn routes(&self) -> Vec<(ChannelId, Arc<Route>)> {
+        lock(&self.routes).iter().map(|(id, route)| (*id, Arc::clone(route))).collect()
+    }
+
+    pub(crate) fn listen(&self, mailbox: &Arc<Mailbox<ClientEvent>>) {
+        lock(&self.events).push(Arc::downgrade(mailbox));
+    }
+
+    pub(crate) fn tell(&self, event: &ClientEvent) {
+        lock(&self.events).retain(|mailbox| {
+            let mailbox = mailbox.upgrade();
+            mailbox.as_ref().inspect(|mailbox| mailbox.put([event.clone()])).is_some()
+        });
+    }
+
+    pub(crate) fn consumed(&self, channel: Option<ChannelId>, bytes: u64) {
+        if bytes > 0
+            && let Some(handle) = self.handle.get().and_then(WeakHandle::upgrade)
+        {
+            handle.consumed(channel, bytes);
+        }
+    }
+
+    pub(crate) fn unheard(&self, messages: u64) {
+        self.unheard.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Ends what the application reads channels with.
+    pub(crate) fn end_subscriptions(&self) {
+        for (id, route) in self.routes() {
+            self.consumed(Some(id), route.end());
+        }
+    }
+
+    /// The driver is gone: everybody who waits is told.
+    pub(crate) fn stop(&self, error: &Error) {
+        self.requests.fail_all(error);
+        self.end_subscriptions();
+        self.direct.end();
+        self.status
+            .send_if_modified(|(status, _)| std::mem::replace(status, Status::Disconnected) != Status::Disconnected);
+        self.writable.notify_one();
+        for mailbox in lock(&self.events).drain(..) {
+            mailbox.upgrade().inspect(|mailbox| mailbox.close());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,167 @@
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use realtime_engine::{ChannelId, ChannelState, Error, ErrorKind};
+
+use crate::client::Inner;
+use crate::mailbox::Mailbox;
+use crate::message::Message;
+use crate::route::Route;
+
+/// Bytes that are consumed before the engine hears of it, at most.
+const CREDIT_STEP: u64 = 64 << 10;
+
+/// The messages of a channel, from when it was subscribed to. A [`Stream`].
+///
+/// Taking a message gives the server credit for the next ones: who reads slowly is sent slowly, and loses nothing within
+/// what the server keeps. It lasts over reconnects. It ends when the client is disconnected by its own application, or
+/// gives up, or when the server refuses the channel; [`Subscription::error`] says why. Dropping it unsubscribes, unless
+/// another subscription to the same channel is left.
+#[derive(Debug)]
+pub struct Subscription {
+    id: ChannelId,
+    reader: Reader,
+}
+
+impl Subscription {
+    /// Subscribes and waits for the server's answer.
+    pub(crate) async fn open(client: Arc<Inner>, id: ChannelId, route: Arc<Route>) -> Result<Self, Error> {
+        let mut state = route.state();
+        let subscription = {
+            let _membership = route.membership.lock().unwrap_or_else(PoisonError::into_inner);
+            let subscription = Self { id, reader: Reader::new(Arc::clone(&client), Some(id), Arc::clone(&route)) };
+            client.handle.subscribe(&route.name)?;
+            subscription
+        };
+        loop {
+            state.borrow_and_update();
+            if client.handle.channel_state(id) == ChannelState::Subscribed {
+                return Ok(subscription);
+            }
+            if subscription.reader.mailbox.is_closed() {
+                let closed = || Error::new(ErrorKind::Closed, "the client was disconnected before it had subscribed");
+                return Err(subscription.error().unwrap_or_else(closed));
+            }
+            // Fails only without a sender, which the route holds.
+            let _ = state.changed().await;
+        }
+    }
+
+    /// The next message; `None` once the subscription has ended. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.reader.poll_next(cx)).await
+    }
+
+    /// The channel's name.
+    pub fn channel(&self) -> &str {
+        &self.reader.route.name
+    }
+
+    /// What the channel does now.
+    pub fn state(&self) -> ChannelState {
+        self.reader.client.handle.channel_state(self.id)
+    }
+
+    /// Why the channel failed, where it did.
+    pub fn error(&self) -> Option<Error> {
+        match &*self.reader.route.state().borrow() {
+            (ChannelState::Failed, error) => error.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.reader.poll_next(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let Reader { client, route, .. } = &self.reader;
+        let _membership = route.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.reader.part() {
+            client.handle.unsubscribe(self.id);
+        }
+    }
+}
+
+/// The messages of the backend to this client, beside all channels. A [`Stream`].
+///
+/// Taking a message makes room for the next ones. It ends with the client.
+#[derive(Debug)]
+pub struct Messages {
+    reader: Reader,
+}
+
+impl Messages {
+    pub(crate) fn new(client: Arc<Inner>) -> Self {
+        let route = Arc::clone(&client.state.direct);
+        Self { reader: Reader::new(client, None, route) }
+    }
+
+    /// The next message; `None` once the client is gone. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Message> {
+        std::future::poll_fn(|cx| self.reader.poll_next(cx)).await
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.reader.poll_next(cx)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        self.reader.part();
+    }
+}
+
+/// One reader of a route: takes a batch at a time, and gives credit for it in steps.
+#[derive(Debug)]
+struct Reader {
+    client: Arc<Inner>,
+    channel: Option<ChannelId>,
+    route: Arc<Route>,
+    id: u64,
+    mailbox: Arc<Mailbox<Message>>,
+    batch: VecDeque<Message>,
+    /// Consumed, not yet told.
+    consumed: u64,
+}
+
+impl Reader {
+    fn new(client: Arc<Inner>, channel: Option<ChannelId>, route: Arc<Route>) -> Self {
+        let (id, mailbox) = route.join();
+        Self { client, channel, route, id, mailbox, batch: VecDeque::new(), consumed: 0 }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        if self.batch.is_empty() && std::task::ready!(self.mailbox.poll_take(cx, &mut self.batch)).is_none() {
+            return Poll::Ready(None);
+        }
+        let message = self.batch.pop_front();
+        self.consumed += message.as_ref().map_or(0, |message| message.size);
+        if self.batch.is_empty() || self.consumed >= CREDIT_STEP {
+            let consumed = std::mem::take(&mut self.consumed);
+            self.client.state.consumed(self.channel, self.route.consumed(self.id, consumed));
+        }
+        Poll::Ready(message)
+    }
+
+    /// Leaves the route; whether nobody is left.
+    fn part(&self) -> bool {
+        let (credit, last) = self.route.part(self.id);
+        self.client.state.consumed(self.channel, credit);
+        last
+    }
+}
