@@ -98,6 +98,9 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   /** Bytes consumed since the last report, by channel id (-1: messages of the backend). */
   readonly #consumed = new Map<number, number>();
   #reportingConsumed = false;
+  #status: Status = "disconnected";
+  /** Not connected, and not trying. */
+  #ended = true;
   #keepAlive: NodeJS.Timeout | undefined;
   #referenced = true;
 
@@ -135,13 +138,14 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     };
   }
 
+  /** Changes between turns of the event loop only, always together with a `status` event. */
   get status(): Status {
-    return this.#native.status() as Status;
+    return this.#status;
   }
 
   /** Whether the connection is there, and proven to be alive. */
   get isConnected(): boolean {
-    return this.status === "connected";
+    return this.#status === "connected";
   }
 
   /**
@@ -149,6 +153,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
    * and the client goes on trying; or at once where the server forbids to come back). Each failed attempt is an `error` event.
    */
   connect(): Promise<void> {
+    if (this.#disconnecting.length > 0) return this.disconnect().then(() => this.connect());
     const promise = new Promise<void>((resolve, reject) => this.#connecting.push({ resolve, reject }));
     // Whoever does not wait hears of it on "error" and "status".
     promise.catch(() => {});
@@ -156,6 +161,8 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       native(() => this.#native.connect());
       this.#hold();
       if (this.isConnected) this.#settle(this.#connecting);
+      else if (this.#ended) this.#status = "connecting";
+      this.#ended = false;
     } catch (error) {
       this.#settle(this.#connecting, error as RealtimeError);
     }
@@ -164,9 +171,11 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
 
   /** Disconnects. Where connected it waits up to five seconds for the receipts of what was sent; what is left fails with `closed`. */
   disconnect(): Promise<void> {
+    if (this.#status === "disconnected") return Promise.resolve();
     this.#outbox.flush();
-    if (this.status === "disconnected") return Promise.resolve();
     const promise = new Promise<void>((resolve, reject) => this.#disconnecting.push({ resolve, reject }));
+    // Also where the client had ended already: somebody waits for this.
+    this.#hold();
     this.#native.disconnect(FLUSH_MS);
     return promise;
   }
@@ -309,8 +318,9 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   }
 
   #changeStatus(status: Status, reason: RealtimeError | undefined, retryIn: number | undefined): void {
-    const ended = status === "disconnected" || (status === "error" && retryIn === undefined);
-    if (ended) {
+    this.#status = status;
+    this.#ended = status === "disconnected" || (status === "error" && retryIn === undefined);
+    if (this.#ended) {
       this.#letGo();
       this.#outbox.end(reason);
       for (const { driver } of this.#channelsById()) driver.ended(status === "error" ? reason : undefined);
@@ -324,7 +334,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
         reason ?? new RealtimeError("closed", "disconnect() was called before the client was connected"),
       );
     }
-    if (ended) this.#settle(this.#disconnecting);
+    if (this.#ended) this.#settle(this.#disconnecting);
     this.#emitter.emit("status", status, { reason, retryIn } satisfies StatusDetail);
   }
 

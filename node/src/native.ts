@@ -34,7 +34,6 @@ export interface NativeClient {
   /** Pairs of channel (-1: messages of the backend) and bytes that were consumed. */
   consumed(pairs: number[]): void;
   answerToken(request: number, token: string | null, error: string | null): void;
-  status(): string;
   stats(): string;
 }
 

@@ -113,11 +113,6 @@ impl Client {
     }
 
     #[napi]
-    pub fn status(&self) -> &'static str {
-        self.connection.status().as_str()
-    }
-
-    #[napi]
     pub fn stats(&self) -> Result<String> {
         self.connection.stats_json().map_err(thrown)
     }
