@@ -37,6 +37,8 @@ pub struct Record {
     pub acknowledged: bool,
     /// Of a receipt: the server had it already.
     pub duplicate: bool,
+    /// Of a channel message: the backend named no channel, and the same message came as `Direct` just before.
+    pub implied: bool,
     has_event: bool,
     has_user: bool,
     pub channel: u32,
@@ -106,6 +108,7 @@ impl Batch {
         let user = message.user.as_ref().map(|user| user.as_bytes());
         let record = self.push(Kind::Message, Some(message.event.as_bytes()), user, message.payload.bytes());
         record.binary = matches!(message.payload, Data::Binary(_));
+        record.implied = message.implied;
         record.channel = message.channel.0;
         record.offset = message.offset;
         record.timestamp = message.timestamp;
@@ -150,6 +153,7 @@ impl Batch {
             binary: false,
             acknowledged: false,
             duplicate: false,
+            implied: false,
             has_event: event.is_some(),
             has_user: user.is_some(),
             channel: 0,

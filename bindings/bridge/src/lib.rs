@@ -26,5 +26,6 @@ pub use fork::note_fork;
 pub use options::Options;
 pub use proxy::EmbeddedProxy;
 pub use realtime_client::{Data, Error, ErrorKind, Status};
+pub use realtime_engine::wire::ErrorCode;
 pub use report::error_json;
 pub use server::{EmbeddedServer, run_cli};

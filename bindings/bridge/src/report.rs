@@ -81,6 +81,7 @@ pub(crate) fn stats_json(stats: &Stats) -> String {
         "gaps": stats.gaps,
         "recovered": stats.recovered,
         "unroutable": stats.unroutable,
+        "unexpected": stats.unexpected,
         "malformed": stats.malformed,
         "reconnects": stats.reconnects,
         "failedAttempts": stats.failed_attempts,

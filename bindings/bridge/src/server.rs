@@ -107,9 +107,11 @@ impl Drop for EmbeddedServer {
     }
 }
 
-/// Runs the server's command line until it ends. Blocks. The first argument is the name of the program.
-pub fn run_cli(args: Vec<String>) -> ExitCode {
-    realtime_server::cli::run(args)
+/// Runs the server's command line until it ends, and returns its exit code. Blocks. The first argument is the name of the program.
+pub fn run_cli(args: Vec<String>) -> u8 {
+    // An exit code does not give its number away.
+    let code = realtime_server::cli::run(args);
+    (0..=u8::MAX).find(|number| ExitCode::from(*number) == code).unwrap_or(1)
 }
 
 fn parse(options_json: &str) -> Result<ServerConfig, Error> {

@@ -1,0 +1,234 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use pyo3::{PyTraverseError, PyVisit};
+use realtime_bridge::{Data, Error, ErrorKind, Options};
+
+use crate::channels::{Channels, DIRECT};
+use crate::drain::{Cursor, Drain};
+use crate::error::raise;
+use crate::json;
+use crate::wake::Wake;
+
+/// One client.
+#[derive(Debug)]
+#[pyclass(frozen)]
+pub(crate) struct Connection {
+    bridge: realtime_bridge::Connection,
+    wake: Wake,
+    /// Whether a send waits for room, instead of raising `queue_full`.
+    waits: bool,
+    requests: AtomicU64,
+    closed: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// Never locked while Python code may run.
+#[derive(Debug, Default)]
+struct State {
+    channels: Channels,
+    /// A batch that a handler ended early, by Ctrl-C.
+    current: Option<Cursor>,
+    draining: bool,
+}
+
+#[pymethods]
+impl Connection {
+    /// `descriptor` is an eventfd or the writing end of a pipe; without one, a thread calls `wait`.
+    #[new]
+    fn new(py: Python<'_>, options: &str, waits: bool, descriptor: Option<i32>) -> PyResult<Self> {
+        let options = Options::parse(options).map_err(|e| raise(py, &e))?;
+        let wake = Wake::new(descriptor)?;
+        let waker = wake.clone();
+        let bridge = realtime_bridge::Connection::open(options, move || waker.wake()).map_err(|e| raise(py, &e))?;
+        Ok(Self {
+            bridge,
+            wake,
+            waits,
+            requests: AtomicU64::new(1),
+            closed: AtomicBool::new(false),
+            state: Mutex::default(),
+        })
+    }
+
+    fn connect(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.connect().map_err(|e| raise(py, &e))
+    }
+
+    fn disconnect(&self, py: Python<'_>, flush: f64) -> PyResult<()> {
+        let flush = Duration::try_from_secs_f64(flush).unwrap_or_default();
+        self.bridge.disconnect(flush).map_err(|e| raise(py, &e))
+    }
+
+    /// The number of a channel.
+    fn channel(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<u32> {
+        let number = self.bridge.channel(text(name, "channel name")?).map_err(|e| raise(py, &e))?;
+        self.lock().channels.slot(number).name = Some(name.clone().unbind());
+        Ok(number)
+    }
+
+    fn subscribe(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        self.bridge.subscribe(name).map(drop).map_err(|e| raise(py, &e))
+    }
+
+    fn unsubscribe(&self, py: Python<'_>, channel: u32) -> PyResult<()> {
+        self.bridge.unsubscribe(channel).map_err(|e| raise(py, &e))
+    }
+
+    /// Publishes; returns the number of the request, or `None` where there is no room and the policy is to wait.
+    fn publish(
+        &self,
+        py: Python<'_>,
+        channel: u32,
+        event: &Bound<'_, PyString>,
+        payload: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<u64>> {
+        let event = text(event, "event")?;
+        let payload = json::encode(payload)?;
+        self.enqueue(py, |request| self.bridge.publish(request, channel, event, payload))
+    }
+
+    /// Sends to the backend, as `publish` does. Bytes need no event.
+    fn send(
+        &self,
+        py: Python<'_>,
+        event: Option<&Bound<'_, PyString>>,
+        payload: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<u64>> {
+        let payload = json::encode(payload)?;
+        let event = match (event, &payload) {
+            (_, Data::Binary(_)) => None,
+            (event, _) => event.map(|event| text(event, "type")).transpose()?,
+        };
+        self.enqueue(py, |request| self.bridge.send(request, event, payload))
+    }
+
+    /// Tells that messages of a channel (`None`: of no channel) are done with.
+    fn consumed(&self, channel: Option<u32>, bytes: u64) {
+        self.bridge.consumed(channel, bytes);
+    }
+
+    fn answer_token(&self, request: u64, token: Option<String>, failure: Option<String>) {
+        self.bridge.answer_token(request, failure.map_or(Ok(token), Err));
+    }
+
+    /// Makes `handler` the only one that is called for an event of a channel (`None`: of no channel).
+    fn set_route(
+        &self,
+        channel: Option<u32>,
+        event: &Bound<'_, PyString>,
+        handler: Py<PyAny>,
+        with_message: bool,
+    ) -> PyResult<()> {
+        self.lock().channels.slot(channel.unwrap_or(DIRECT)).set_route(event, handler, with_message)
+    }
+
+    fn remove_route(&self, channel: Option<u32>, event: &str) {
+        self.lock().channels.slot(channel.unwrap_or(DIRECT)).remove_route(event.as_bytes());
+    }
+
+    #[getter]
+    fn status(&self) -> &'static str {
+        self.bridge.status().as_str()
+    }
+
+    fn stats(&self, py: Python<'_>) -> PyResult<String> {
+        self.bridge.stats_json().map_err(|e| raise(py, &e))
+    }
+
+    /// Handles one batch; `True` where more may wait.
+    fn drain(&self, py: Python<'_>, client: &Bound<'_, PyAny>, futures: &Bound<'_, PyDict>) -> PyResult<bool> {
+        let Some(mut cursor) = self.take_cursor() else { return Ok(false) };
+        let drain = Drain { py, client, futures, connection: self };
+        let outcome = drain.run(&mut cursor);
+        let consumed = self.lock().channels.take_consumed();
+        for (channel, bytes) in consumed {
+            self.bridge.consumed(channel, bytes);
+        }
+        let unfinished = outcome.is_err() && !cursor.is_done();
+        let mut spent = None;
+        let next = if unfinished {
+            Some(cursor)
+        } else {
+            spent = Some(cursor.into_batch());
+            self.bridge.drain().map(Cursor::new)
+        };
+        let more = next.is_some();
+        let mut state = self.lock();
+        state.draining = false;
+        state.current = next;
+        drop(state);
+        if let Some(batch) = spent {
+            self.bridge.recycle(batch);
+        }
+        outcome.map(|()| more)
+    }
+
+    /// Blocks until there is something to drain; `False` once closed.
+    fn wait(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.wake.wait())
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.bridge.close();
+        self.wake.close();
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.state.try_lock() {
+            Ok(state) => state.channels.visit(&visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let routes = self.state.try_lock().map(|mut state| std::mem::take(&mut state.channels));
+        drop(routes);
+    }
+}
+
+impl Connection {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn with_channels<T>(&self, work: impl FnOnce(&mut Channels) -> T) -> T {
+        work(&mut self.lock().channels)
+    }
+
+    /// What to work on; `None` where there is nothing, or a handler runs a nested event loop.
+    fn take_cursor(&self) -> Option<Cursor> {
+        let mut state = self.lock();
+        if state.draining {
+            return None;
+        }
+        let cursor = state.current.take().or_else(|| self.bridge.drain().map(Cursor::new))?;
+        state.draining = true;
+        Some(cursor)
+    }
+
+    fn enqueue(&self, py: Python<'_>, send: impl FnOnce(u64) -> Result<(), Error>) -> PyResult<Option<u64>> {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        match send(request) {
+            Ok(()) => Ok(Some(request)),
+            Err(error) if self.waits && error.kind == ErrorKind::QueueFull => Ok(None),
+            Err(error) => Err(raise(py, &error)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The UTF-8 of a string; one with lone surrogates has none.
+fn text<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyResult<&'a str> {
+    text.to_str().map_err(|_| {
+        let message = format!("the {what} holds a lone surrogate, which UTF-8 does not have");
+        raise(text.py(), &Error::new(ErrorKind::Refused(realtime_bridge::ErrorCode::InvalidName), message))
+    })
+}
