@@ -3,10 +3,10 @@ use std::time::Duration;
 use http::StatusCode;
 use realtime_engine::wire::{SUBPROTOCOL_PLAIN, SUBPROTOCOL_V1};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
-use tokio_tungstenite::tungstenite::{Error, http};
 
 use super::shared::Shared;
 use crate::auth::Identity;

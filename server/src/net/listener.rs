@@ -80,6 +80,7 @@ impl Listener {
 
 async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
+    bound_unsent(&stream);
     let served = match &shared.config.tls {
         None => upgrade(stream, shared).await,
         Some(tls) => {
@@ -95,6 +96,16 @@ async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
         tracing::debug!(%peer, %error, "no connection came of it");
     }
 }
+
+/// Lets the kernel hold little that has not been sent. With megabytes in its buffer, a slow peer would look stuck for as long as
+/// a third of that takes, answers would wait behind it, and every stuck peer would cost that much memory.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bound_unsent(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(128 << 10);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bound_unsent(_: &TcpStream) {}
 
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: Arc<Shared>) -> io::Result<()> {
     let Some(upgrade) = handshake::accept(&mut stream, &shared).await? else { return Ok(()) };

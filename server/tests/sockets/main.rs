@@ -1,5 +1,16 @@
 //! The server over real sockets. One file, one behaviour.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, missing_debug_implementations)]
 
+mod backlog;
+mod bad_frames;
+mod command;
 mod conversation;
+mod echo;
+mod http;
+mod lifecycle;
+mod negotiation;
+mod slow_consumers;
 mod support;
+mod timeouts;
+mod tls;
+mod tokens;

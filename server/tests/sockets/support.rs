@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::{Response, generate_key};
-use tokio_tungstenite::tungstenite::{Error, Message, http};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Longer than anything here may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -165,4 +165,15 @@ pub fn status<T>(opened: Result<T, Error>) -> u16 {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("the upgrade was accepted"),
     }
+}
+
+/// Waits until something that has no event of its own has come true.
+pub async fn until(mut condition: impl FnMut() -> bool) {
+    within(async {
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        while !condition() {
+            look.tick().await;
+        }
+    })
+    .await;
 }
