@@ -152,7 +152,11 @@ impl Serve {
             let server = Server::new(config).start().await.map_err(|error| format!("{address}: {error}"))?;
             announce(&server)?;
             asked_to_stop().await?;
-            server.drain(drain).await;
+            // Asked twice, it does not wait.
+            tokio::select! {
+                () = server.drain(drain) => {}
+                asked = asked_to_stop() => asked?,
+            }
             server.stop().await;
             Ok(())
         })

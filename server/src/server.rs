@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -83,7 +84,7 @@ impl RunningServer {
     }
 
     /// Closes every connection. The code says whether clients come back.
-    pub fn disconnect_all(&self, code: CloseCode, reason: &'static str) {
+    pub fn disconnect_all(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
         self.shared.with(|hub, now| hub.close_all(now, code, reason));
     }
 

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use realtime_engine::wire::{CloseCode, ServerMessage};
 
 use super::connection::{Dialect, Phase};
@@ -33,9 +35,10 @@ impl Hub {
     }
 
     /// Closes every connection.
-    pub fn close_all(&mut self, now: u64, code: CloseCode, reason: &'static str) {
+    pub fn close_all(&mut self, now: u64, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        let reason = reason.into();
         for id in self.connection_ids() {
-            self.close(now, id, code, reason);
+            self.close(now, id, code, reason.clone());
         }
     }
 

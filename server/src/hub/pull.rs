@@ -8,8 +8,8 @@ use super::channels::{ChannelKey, Channels};
 use super::connection::{Connection, Dialect, FRAME_TARGET, Phase, Waiting};
 use super::{ConnectionId, Hub, Stats};
 
-/// Bytes of messages that one pull may hand out.
-const PULL_BUDGET: usize = 256 << 10;
+/// Bytes of messages that one pull may hand out. The buffer of a connection grows to this and stays so.
+const PULL_BUDGET: usize = 64 << 10;
 /// Bytes that a subscription may send before it is the next one's turn.
 const TURN_BUDGET: usize = 16 << 10;
 

@@ -10,6 +10,7 @@ mod http;
 mod lifecycle;
 mod negotiation;
 mod slow_consumers;
+mod stress;
 mod support;
 mod timeouts;
 mod tls;
