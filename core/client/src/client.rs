@@ -28,7 +28,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let server = realtime_server::Server::builder().start().await?;
+/// # let server = realtime_server::Server::default().start().await?;
 /// # let url = server.url();
 /// use realtime_client::Client;
 ///
@@ -72,7 +72,7 @@ impl Client {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let server = realtime_server::Server::builder().start().await?;
+    /// # let server = realtime_server::Server::default().start().await?;
     /// # let url = server.url();
     /// use realtime_client::{Client, Config};
     /// use std::time::Duration;

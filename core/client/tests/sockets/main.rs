@@ -1,0 +1,20 @@
+//! The client over real sockets, one behaviour a file.
+#![allow(clippy::unwrap_used)]
+
+mod backpressure;
+mod bad_input;
+mod close_loop;
+mod half_open;
+mod http_proxy;
+mod http_status;
+mod lifetime;
+mod negotiation;
+mod outage;
+mod panics;
+mod publish;
+mod queue;
+mod recovery;
+mod support;
+mod tls;
+mod token;
+mod unreachable;
