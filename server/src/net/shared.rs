@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// The hub's deadline came nearer.
     timer: Notify,
+    /// A connection is gone.
+    gone: Notify,
     refused_upgrades: AtomicU64,
 }
 
@@ -41,6 +43,7 @@ impl Shared {
             clock: Clock::new(),
             core: Mutex::new(Core { hub, links: IdMap::default(), next: 1, armed: None }),
             timer: Notify::new(),
+            gone: Notify::new(),
             refused_upgrades: AtomicU64::new(0),
         }
     }
@@ -75,6 +78,18 @@ impl Shared {
         core.links.remove(&connection);
         core.hub.handle(self.clock.now(), Input::Closed { connection });
         self.work_off(core, &mut Vec::new());
+        self.gone.notify_waiters();
+    }
+
+    /// Waits until nobody is connected.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.lock().links.is_empty() {
+                return;
+            }
+            gone.await;
+        }
     }
 
     /// Hands frames to the hub; says whether more may be read.

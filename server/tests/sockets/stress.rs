@@ -60,7 +60,7 @@ async fn subscribe(server: &RunningServer, name: &str, patience: u64, begun: &to
         }
         position = Some((epoch, offset));
         // Half of them leave politely.
-        if patience % 2 == 0 {
+        if patience.is_multiple_of(2) {
             let _ = futures_util::SinkExt::send(&mut client.socket, Message::Close(None)).await;
         }
     }
