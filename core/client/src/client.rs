@@ -20,6 +20,8 @@ use crate::subscription::Messages;
 /// How long [`Client::disconnect`] waits for the receipts of what is queued.
 const FLUSH: Duration = Duration::from_secs(5);
 
+const MAX_CREDIT_STEP: u64 = 64 << 10;
+
 /// A connection to a realtime backend that looks after itself.
 ///
 /// Cheap to clone; clones are the same client. The socket is closed once the last client, channel and subscription
@@ -59,6 +61,8 @@ pub(crate) struct Inner {
     /// Whoever waits for room in the outbox holds this, and the others queue up behind.
     turn: Mutex<()>,
     waits: bool,
+    /// Bytes that a reader consumes before the engine hears of it, at most.
+    pub(crate) credit_step: u64,
 }
 
 impl Client {
@@ -95,6 +99,7 @@ impl Client {
     pub(crate) fn start(settings: Builder) -> Result<Self, Error> {
         let Builder { config, transport, provider } = settings;
         let waits = config.when_full == WhenFull::Wait;
+        let credit_step = (config.inbox.channel / 4).clamp(1, MAX_CREDIT_STEP);
         let state = Arc::new(State::new());
         let router = Router::new(Arc::clone(&state), provider);
         let (handle, driver) = Driver::new(config, transport, router)?;
@@ -102,7 +107,7 @@ impl Client {
         let _ = state.handle.set(handle.downgrade());
         drop(tokio::spawn(driver.run()));
         handle.connect()?;
-        Ok(Self { inner: Arc::new(Inner { handle, state, turn: Mutex::new(()), waits }) })
+        Ok(Self { inner: Arc::new(Inner { handle, state, turn: Mutex::new(()), waits, credit_step }) })
     }
 
     /// Waits until the client is connected. Fails where it gives up, is disconnected, or has the status `error`.

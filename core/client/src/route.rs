@@ -23,6 +23,8 @@ struct Readers {
     /// Bytes that every reader has consumed.
     consumed: u64,
     next: u64,
+    /// Nothing will come any more, for nobody.
+    retired: bool,
     readers: Vec<Reader>,
 }
 
@@ -49,6 +51,9 @@ impl Route {
         let id = readers.next;
         readers.next += 1;
         let mailbox = Arc::new(Mailbox::new(None));
+        if readers.retired {
+            mailbox.close();
+        }
         let consumed = readers.came;
         readers.readers.push(Reader { id, mailbox: Arc::clone(&mailbox), consumed });
         (id, mailbox)
@@ -97,6 +102,12 @@ impl Route {
         // Who waits for the subscription looks again.
         self.state.send_modify(|_| {});
         credit
+    }
+
+    /// The driver is gone: nothing comes any more, also to readers that join later.
+    pub(crate) fn retire(&self) {
+        self.lock().retired = true;
+        self.end();
     }
 
     pub(crate) fn set_state(&self, state: ChannelState, error: Option<Error>) {

@@ -23,7 +23,8 @@ pub(crate) struct State {
     pub(crate) direct: Arc<Route>,
     pub(crate) unheard: AtomicU64,
     routes: Mutex<HashMap<ChannelId, Arc<Route>>>,
-    events: Mutex<Vec<Weak<Mailbox<ClientEvent>>>>,
+    /// `None` once the driver is gone.
+    events: Mutex<Option<Vec<Weak<Mailbox<ClientEvent>>>>>,
 }
 
 impl State {
@@ -36,7 +37,7 @@ impl State {
             direct: Arc::new(Route::new(Text::from(""))),
             unheard: AtomicU64::new(0),
             routes: Mutex::default(),
-            events: Mutex::default(),
+            events: Mutex::new(Some(Vec::new())),
         }
     }
 
@@ -53,13 +54,18 @@ impl State {
     }
 
     pub(crate) fn listen(&self, mailbox: &Arc<Mailbox<ClientEvent>>) {
-        lock(&self.events).push(Arc::downgrade(mailbox));
+        match &mut *lock(&self.events) {
+            Some(events) => events.push(Arc::downgrade(mailbox)),
+            None => mailbox.close(),
+        }
     }
 
     pub(crate) fn tell(&self, event: &ClientEvent) {
-        lock(&self.events).retain(|mailbox| {
-            let mailbox = mailbox.upgrade();
-            mailbox.as_ref().inspect(|mailbox| mailbox.put([event.clone()])).is_some()
+        lock(&self.events).iter_mut().for_each(|events| {
+            events.retain(|mailbox| {
+                let mailbox = mailbox.upgrade();
+                mailbox.as_ref().inspect(|mailbox| mailbox.put([event.clone()])).is_some()
+            });
         });
     }
 
@@ -86,11 +92,11 @@ impl State {
     pub(crate) fn stop(&self, error: &Error) {
         self.requests.fail_all(error);
         self.end_subscriptions();
-        self.direct.end();
+        self.direct.retire();
         self.status
             .send_if_modified(|(status, _)| std::mem::replace(status, Status::Disconnected) != Status::Disconnected);
         self.writable.notify_one();
-        for mailbox in lock(&self.events).drain(..) {
+        for mailbox in lock(&self.events).take().into_iter().flatten() {
             mailbox.upgrade().inspect(|mailbox| mailbox.close());
         }
     }

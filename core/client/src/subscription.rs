@@ -11,9 +11,6 @@ use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::route::Route;
 
-/// Bytes that are consumed before the engine hears of it, at most.
-const CREDIT_STEP: u64 = 64 << 10;
-
 /// The messages of a channel, from when it was subscribed to. A [`Stream`].
 ///
 /// Taking a message gives the server credit for the next ones: who reads slowly is sent slowly, and loses nothing within
@@ -151,7 +148,7 @@ impl Reader {
         }
         let message = self.batch.pop_front();
         self.consumed += message.as_ref().map_or(0, |message| message.size);
-        if self.batch.is_empty() || self.consumed >= CREDIT_STEP {
+        if self.batch.is_empty() || self.consumed >= self.client.credit_step {
             let consumed = std::mem::take(&mut self.consumed);
             self.client.state.consumed(self.channel, self.route.consumed(self.id, consumed));
         }

@@ -1,8 +1,9 @@
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use realtime_client::{Client, ErrorKind};
 use realtime_server::{RunningServer, Server, ServerConfig, Tls};
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{quick, server, within};
+use crate::support::{Backend, next_error, quick, within};
 
 /// A certificate authority, and a server with a certificate of it for `localhost`.
 async fn secure_server() -> (String, RunningServer) {
@@ -41,16 +42,18 @@ async fn an_authority_that_is_not_trusted_fails_as_tls() {
     config.max_attempts = Some(1);
     for settings in [Client::builder(config.clone()).ca(other), Client::builder(config)] {
         let client = settings.start().unwrap();
-        let error = crate::support::next_error(&mut client.events()).await;
+        let error = next_error(&mut client.events()).await;
         assert_eq!(error.kind, ErrorKind::TlsFailed, "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_server_without_tls_fails_as_tls() {
-    let server = server().await;
-    let client = Client::builder(quick(&server.url().replace("ws://", "wss://"))).ca(authority()).start().unwrap();
-    let error = crate::support::next_error(&mut client.events()).await;
+    let backend = Backend::start().await;
+    let client = Client::builder(quick(&backend.url().replace("ws://", "wss://"))).ca(authority()).start().unwrap();
+    let mut events = client.events();
+    backend.tcp().await.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    let error = next_error(&mut events).await;
     assert_eq!(error.kind, ErrorKind::TlsFailed, "{error}");
 }
 
