@@ -17,6 +17,13 @@ const LONG_DIGITS: usize = 19;
 #[pyclass(frozen)]
 pub(crate) struct Encoded(pub(crate) Data);
 
+#[pymethods]
+impl Encoded {
+    fn __len__(&self) -> usize {
+        self.0.bytes().len()
+    }
+}
+
 /// What is sent for a payload: bytes as they are, everything else as JSON.
 ///
 /// Raises `invalid_payload` for what JSON cannot carry.

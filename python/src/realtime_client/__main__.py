@@ -1,0 +1,16 @@
+"""The server's command line: `python -m realtime_client serve --port 8080`, also installed as `realtime`."""
+
+from __future__ import annotations
+
+import sys
+
+from ._realtime import run_cli
+
+
+def main() -> int:
+    """Runs the command with the arguments of the process; returns its exit code."""
+    return run_cli(["realtime", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

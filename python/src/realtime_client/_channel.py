@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ._emitter import Emitter
+from ._errors import RealtimeError
+from ._iterator import MessageIterator, Tap
+from ._ordered import Ordered, Ticket
+from ._outbox import Pending
+from ._realtime import Message, Receipt
+from ._types import ChannelState, Gap
+
+if TYPE_CHECKING:
+    from ._client import WebSocketClient
+
+_MAX_NAME_BYTES = 255
+_EARLY_MESSAGES = 1000
+_EARLY_BYTES = 256 << 10
+_DOWN = (ChannelState.IDLE, ChannelState.FAILED, ChannelState.UNSUBSCRIBING)
+
+
+class RealtimeChannel(Emitter):
+    """A channel of a client, from `client.channel(name)`.
+
+    `on(event)` handlers get the payload and the `Message`. The event `"gap"` is the channel's own: its handlers get a
+    `Gap` when messages are missing and will not come, which is the moment to fetch the state afresh.
+
+    Plain handlers are called at once, in order. Async handlers of one channel run one after the other; a message counts
+    as consumed when they are done, so that a slow handler slows the server down instead of filling the memory.
+    Register handlers before `subscribe()`: messages that nobody handles are counted (`unhandled`) and dropped.
+    """
+
+    def __init__(self, client: WebSocketClient, name: str) -> None:
+        super().__init__()
+        _check_name(name)
+        self._client = client
+        self._name = name
+        self._id = -1
+        self._state = ChannelState.IDLE
+        self._error: RealtimeError | None = None
+        self._left = True
+        """The application has unsubscribed, or has not subscribed yet."""
+        self._ready: list[Pending[None]] = []
+        self._leaving: list[Pending[None]] = []
+        self._taps: list[Tap] = []
+        self._early: deque[Message] = deque()
+        self._early_bytes = 0
+        self._unhandled = 0
+        self._ordered = Ordered(client._handler_failed)
+
+    # What an application calls.
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def state(self) -> ChannelState:
+        """What it is doing."""
+        return self._state
+
+    def subscribe(self) -> Pending[None]:
+        """Subscribes; await it to know that messages flow. It lasts over reconnects. Idempotent.
+
+        Offline it waits for the connection. Fails with the server's refusal (`forbidden`, `too_many_channels`, …), with
+        `closed` where it is unsubscribed or disconnected meanwhile, or with what made the client give up.
+        """
+        link = self._client._bind()
+        if self._client._ended is not None:
+            raise self._client._ended._copy()
+        link.native.subscribe(self._name)
+        self._left = False
+        if self._state in _DOWN:
+            self._state, self._error = ChannelState.SUBSCRIBING, None
+        return self._until_ready()
+
+    def ready(self) -> Pending[None]:
+        """Waits until it is subscribed, without subscribing. Fails as `subscribe` does."""
+        self._client._bind()
+        if self._error is not None:
+            raise self._error._copy()
+        if self._left:
+            raise RealtimeError("closed", f"channel {self._name!r} is not subscribed; call subscribe()")
+        return self._until_ready()
+
+    def unsubscribe(self) -> Pending[None]:
+        """Ends the subscription, and every iteration; await it to know that the server has let it go. Idempotent."""
+        link = self._client._bind()
+        self._left, self._error = True, None
+        self._fail_ready(RealtimeError("closed", f"channel {self._name!r} was unsubscribed"))
+        self._end_taps(None)
+        self._drop_early()
+        link.native.unsubscribe(self._id)
+        future = self._client._pending()
+        if self._state in (ChannelState.IDLE, ChannelState.FAILED):
+            self._state = ChannelState.IDLE
+            future.set_result(None)
+        else:
+            self._leaving.append(future)
+        return future
+
+    def send(self, event: str, payload: object = None) -> Pending[Receipt]:
+        """Publishes to the channel: anything that JSON carries, or `bytes` (also `bytearray` and `memoryview`).
+
+        It is on its way when this returns, in the order of the calls; await the result for the `Receipt`. It need not be
+        subscribed. Offline it is kept and sent once connected, and after a cut it is sent again with the same id, so
+        that it arrives once. Raises at once what is known at once (`invalid_payload`, `invalid_name`, `closed`,
+        `queue_full`); what fails later and is not awaited goes to the client's `"error"` event.
+        """
+        return self._client._send(self, event, payload)
+
+    def __aiter__(self) -> MessageIterator:
+        """Iterates over the messages of all events. Each iteration gets every message from its begin on.
+
+        Where the channel has no handlers, the first one also gets what came since `subscribe()`, up to the last 1,000
+        messages or 256 KiB.
+        """
+        return MessageIterator(self)
+
+    def __repr__(self) -> str:
+        return f"<RealtimeChannel {self._name!r} {self._state}>"
+
+    # Iterators.
+
+    def _attach(self, tap: Tap) -> None:
+        if self._error is not None:
+            return tap.end(self._error._copy())
+        for message in self._early:
+            tap.put(message, None)
+        self._early.clear()
+        self._early_bytes = 0
+        self._taps.append(tap)
+        self._refresh_routes()
+        return None
+
+    def _detach(self, tap: Tap) -> None:
+        if tap in self._taps:
+            self._taps.remove(tap)
+            self._refresh_routes()
+
+    def _end_taps(self, error: RealtimeError | None) -> None:
+        for tap in self._taps:
+            tap.end(error and error._copy())
+
+    def _keep(self, message: Message) -> None:
+        """Keeps a message for the iteration that may begin."""
+        self._early.append(message)
+        self._early_bytes += message._size
+        while len(self._early) > _EARLY_MESSAGES or (self._early_bytes > _EARLY_BYTES and len(self._early) > 1):
+            self._early_bytes -= self._early.popleft()._size
+            self._unhandled += 1
+
+    def _drop_early(self) -> None:
+        self._unhandled += len(self._early)
+        self._early.clear()
+        self._early_bytes = 0
+
+    # Handlers.
+
+    def _listeners_changed(self, event: str) -> None:
+        self._refresh_route(event)
+
+    def _refresh_routes(self) -> None:
+        for event in self._listeners:
+            self._refresh_route(event)
+
+    def _refresh_route(self, event: str) -> None:
+        link = self._client._link
+        if link is None or event == "gap":
+            return
+        listener = None if self._taps else self._client._only_plain(event, self)
+        if listener is None:
+            link.native.remove_route(self._id, event)
+        else:
+            link.native.set_route(self._id, event, listener.handler, listener.parameters > 1)
+
+    # What the client hands on while it drains.
+
+    def _deliver(self, message: Message, ticket: Ticket) -> bool:
+        event = message.event
+        handled = False
+        if event is not None and event != "gap":
+            handled = self._client._emit(self, event, (message.data, message), self._ordered, ticket)
+        for tap in self._taps:
+            if not tap.ended:
+                tap.put(message, ticket.take())
+                handled = True
+        if not handled and not self._taps and not (self._listeners.keys() - {"gap"}):
+            self._keep(message)
+            handled = True
+        return handled
+
+    def _on_state(self, state: str, error: RealtimeError | None) -> None:
+        new = ChannelState(state)
+        if new is ChannelState.IDLE:
+            for leaving in self._leaving:
+                if not leaving.done():
+                    leaving.set_result(None)
+            self._leaving.clear()
+        # What was true before the application's last word is not any more.
+        if self._left != (new in (ChannelState.IDLE, ChannelState.UNSUBSCRIBING)) and new is not ChannelState.FAILED:
+            return
+        self._state = new
+        if new is ChannelState.SUBSCRIBED:
+            self._error = None
+            for ready in self._ready:
+                if not ready.done():
+                    ready.set_result(None)
+            self._ready.clear()
+        elif new is ChannelState.FAILED and not self._left:
+            self._error = error or RealtimeError("refused", f"channel {self._name!r} was refused")
+            self._fail_ready(self._error)
+            self._end_taps(self._error)
+
+    def _on_gap(self, report: Mapping[str, Any]) -> None:
+        gap = Gap(
+            self._name,
+            report["reason"],
+            report["epoch"],
+            report.get("previousEpoch"),
+            report.get("from"),
+            report.get("to"),
+        )
+        self._client._emit(self, "gap", (gap,), self._ordered)
+
+    def _disconnected(self, error: RealtimeError) -> None:
+        """The application has disconnected the client."""
+        self._fail_ready(error)
+        self._end_taps(None)
+        for leaving in self._leaving:
+            if not leaving.done():
+                leaving.set_result(None)
+        self._leaving.clear()
+
+    def _forget_loop(self) -> None:
+        self._ready, self._leaving, self._taps = [], [], []
+        self._ordered = Ordered(self._client._handler_failed)
+
+    def _until_ready(self) -> Pending[None]:
+        future = self._client._pending()
+        if self._state is ChannelState.SUBSCRIBED:
+            future.set_result(None)
+        else:
+            self._ready.append(future)
+        return future
+
+    def _fail_ready(self, error: RealtimeError) -> None:
+        waiting, self._ready = self._ready, []
+        for ready in waiting:
+            if not ready.done():
+                ready.set_exception(error._copy())
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise RealtimeError("invalid_name", f"a channel name must be a string, not {type(name).__name__}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise RealtimeError("invalid_name", "the channel name holds a lone surrogate, which UTF-8 does not have") from None
+    if not 1 <= size <= _MAX_NAME_BYTES:
+        raise RealtimeError("invalid_name", f"a channel name must have 1 to {_MAX_NAME_BYTES} UTF-8 bytes, not {size}")

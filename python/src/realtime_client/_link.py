@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+
+from ._realtime import Connection
+
+
+class Link:
+    """The native connection and how it wakes an event loop: a byte on a descriptor, or a thread where a loop watches none.
+
+    The loop holds an attached link, and with it the client, as it holds a socket.
+    """
+
+    def __init__(self, options: str, waits: bool) -> None:
+        self._reader: int | None = None
+        writer: int | None = None
+        if os.name == "posix":
+            self._reader, writer = _descriptors()
+        try:
+            self.native = Connection(options, waits, writer)
+        except BaseException:
+            self._close_descriptor()
+            raise
+        finally:
+            # The native side has its own copy.
+            if writer is not None and writer != self._reader:
+                os.close(writer)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._drain: Callable[[], bool] | None = None
+        self._thread: threading.Thread | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], bool]) -> None:
+        """Lets `loop` call `drain` when there is something; `True` from it means that there may be more."""
+        self.loop, self._drain = loop, drain
+        if self._thread is not None:
+            return
+        if self._reader is not None:
+            try:
+                loop.add_reader(self._reader, self._readable)
+                return
+            except NotImplementedError:
+                # The byte that may be there already is of no use to a thread; a new connection would be.
+                raise RuntimeError("this event loop cannot watch a pipe") from None
+        self._thread = threading.Thread(target=self._wait, name="realtime-wake", daemon=True)
+        self._thread.start()
+        atexit.register(self._stop_thread)
+
+    def detach(self) -> None:
+        """Lets the loop go. What happens meanwhile waits for the next `attach`."""
+        loop, self.loop, self._drain = self.loop, None, None
+        if loop is not None and self._reader is not None and not loop.is_closed():
+            loop.remove_reader(self._reader)
+
+    def close(self) -> None:
+        """Closes the connection at once."""
+        self.detach()
+        self.native.close()
+        if self._thread is not None:
+            self._stop_thread()
+            atexit.unregister(self._stop_thread)
+
+    def _readable(self) -> None:
+        if self._reader is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._reader, 4096)
+        self._run()
+
+    def _run(self) -> None:
+        if self._drain is None or self.loop is None:
+            return
+        more = True
+        try:
+            more = self._drain()
+        finally:
+            # Also after a handler has raised KeyboardInterrupt: what follows is still to be handled.
+            if more and self.loop is not None and not self.loop.is_closed():
+                self.loop.call_soon(self._run)
+
+    def _wait(self) -> None:
+        while self.native.wait():
+            loop = self.loop
+            if loop is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(self._run)
+
+    def _stop_thread(self) -> None:
+        self.native.close()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _close_descriptor(self) -> None:
+        descriptor, self._reader = self._reader, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        if getattr(self, "_reader", None) is not None:
+            self._close_descriptor()
+
+
+def _descriptors() -> tuple[int, int]:
+    """One to read and one to write."""
+    if hasattr(os, "eventfd"):
+        number = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        return number, number
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    return reader, writer

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._errors import RealtimeError
+from ._realtime import Encoded, Receipt
+
+if TYPE_CHECKING:
+    from ._link import Link
+
+T = TypeVar("T")
+
+
+class Pending(asyncio.Future[T]):
+    """What a send or a subscribe returns: await it for the outcome, or leave it.
+
+    It was begun when it was returned. A failure that nobody looks at goes to the client's `"error"` event. Cancelling
+    it does not take back what was sent.
+    """
+
+    __slots__ = ("_unseen",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, unseen: Callable[[BaseException], None]) -> None:
+        super().__init__(loop=loop)
+        self._unseen = unseen
+
+    def __del__(self) -> None:
+        # Instead of asyncio's "exception was never retrieved".
+        if getattr(self, "_log_traceback", False):
+            self._log_traceback = False
+            error = self.exception()
+            loop = self.get_loop()
+            if error is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(self._unseen, error)
+
+
+class Outbox:
+    """Sends on their way: those that the engine has, by number, and those that wait for room there, in order."""
+
+    def __init__(self, messages: int, bytes_: int) -> None:
+        self.futures: dict[int, Pending[Receipt]] = {}
+        self.waiting: deque[tuple[Pending[Receipt], int | None, str | None, Encoded]] = deque()
+        self.waiting_bytes = 0
+        self._max_messages = messages
+        self._max_bytes = bytes_
+
+    def wait(self, future: Pending[Receipt], channel: int | None, event: str | None, payload: Encoded) -> None:
+        """Puts a send behind those that wait. Fails where as much waits here as fits into the outbox itself."""
+        full = len(self.waiting) >= self._max_messages or self.waiting_bytes + len(payload) > self._max_bytes
+        if full and self.waiting:
+            raise RealtimeError(
+                "queue_full",
+                f"the outbox is full, and {len(self.waiting)} sends already wait for room; "
+                "await each send, or some of them, to go as fast as the server takes them",
+            )
+        self.waiting.append((future, channel, event, payload))
+        self.waiting_bytes += len(payload)
+
+    def pump(self, link: Link) -> None:
+        """Moves what fits now into the engine."""
+        while self.waiting:
+            future, channel, event, payload = self.waiting[0]
+            if not future.done():
+                try:
+                    request = (
+                        link.native.send(event, payload)
+                        if channel is None
+                        else link.native.publish(channel, event or "", payload)
+                    )
+                except RealtimeError as error:
+                    future.set_exception(error)
+                else:
+                    if request is None:
+                        return
+                    self.futures[request] = future
+            self.waiting.popleft()
+            self.waiting_bytes -= len(payload)
+
+    def fail_all(self, error: RealtimeError) -> None:
+        """Fails everything; only for a client that cannot say what became of it any more."""
+        pending: list[Any] = [*self.futures.values(), *(entry[0] for entry in self.waiting)]
+        self.futures.clear()
+        self.waiting.clear()
+        self.waiting_bytes = 0
+        for future in pending:
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_exception(error._copy())
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.futures and not self.waiting

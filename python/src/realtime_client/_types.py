@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ._errors import RealtimeError
+
+
+class _StrEnum(str, Enum):
+    """A string with a name: compares, prints and serializes as the string."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self.value), spec)
+
+
+class Status(_StrEnum):
+    """What a client is doing."""
+
+    CONNECTING = "connecting"
+    """The first attempt is under way."""
+    CONNECTED = "connected"
+    """Connected, and a frame was seen within the heartbeat timeout."""
+    DISCONNECTED = "disconnected"
+    """Not connected, and not trying."""
+    RECONNECTING = "reconnecting"
+    """Between attempts, or in one that is not the first."""
+    ERROR = "error"
+    """Several attempts failed (it goes on probing), or the server or the configuration forbids to go on."""
+
+
+class Quality(_StrEnum):
+    """How good the connection is, from round trip, jitter and missed pongs."""
+
+    EXCELLENT = "excellent"
+    GOOD = "good"
+    FAIR = "fair"
+    POOR = "poor"
+    OFFLINE = "offline"
+
+
+class ChannelState(_StrEnum):
+    """What a channel is doing."""
+
+    IDLE = "idle"
+    """Not subscribed."""
+    SUBSCRIBING = "subscribing"
+    """Asked for, not yet answered; also while offline before the first answer."""
+    SUBSCRIBED = "subscribed"
+    """Messages flow."""
+    RESUBSCRIBING = "resubscribing"
+    """It was subscribed, the connection is gone, and it comes back by itself."""
+    UNSUBSCRIBING = "unsubscribing"
+    """Being left."""
+    FAILED = "failed"
+    """The server refused it, or the client gave up."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A connection that is ready; what `"open"` handlers get."""
+
+    dialect: str
+    """`"realtime.v1"` or `"plain"`."""
+    connection: str | None
+    """The server's id of the connection, in `realtime.v1`."""
+    resumed: bool
+    """Whether the server still knew the session of an earlier connection."""
+    user: str | None
+    """The verified user."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A connection that is gone; what `"close"` handlers get."""
+
+    code: int
+    """The close code; 1006 where the socket was lost."""
+    reason: str
+    reconnecting: bool
+    """Whether the client comes back by itself."""
+
+
+@dataclass(frozen=True)
+class StatusChange:
+    """A change of the status; the second argument of `"status"` handlers."""
+
+    status: Status
+    error: RealtimeError | None
+    """Why, where something went wrong."""
+    retry_in: float | None
+    """Seconds until the next attempt. `None` with the status `error` means: it gave up."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Messages of a channel that will not come; what `channel.on("gap")` handlers get."""
+
+    channel: str
+    reason: str
+    """`"evicted"` (older than the server keeps), `"epoch"` (the server lost its history), `"missing"` (skipped)."""
+    epoch: str
+    """The epoch that goes on."""
+    previous_epoch: str | None
+    """The epoch before, where it changed; how much of that was missed is unknown."""
+    from_offset: int | None
+    """The first missing offset of `epoch`; `None` where nothing of it is missing."""
+    to_offset: int | None
+    """The last missing offset of `epoch`."""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Figures of a client, from its beginning. Times are in seconds, moments in seconds since the Unix epoch."""
+
+    status: Status
+    quality: Quality
+    connected_at: float | None
+    """Since when it is connected."""
+    latency: float | None
+    """The last round trip of a ping."""
+    jitter: float | None
+    """How much round trips vary, smoothed."""
+    messages_sent: int
+    """Messages written to a socket; those sent again count again."""
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    acknowledged: int
+    """Sends that the server acknowledged (in `plain`: that were written)."""
+    failed: int
+    """Sends that failed."""
+    duplicates: int
+    """Messages that came again and were dropped."""
+    gaps: int
+    """Gaps reported."""
+    recovered: int
+    """Messages that came after a reconnect from the server's history."""
+    unroutable: int
+    """Messages for channels that are not subscribed any more; dropped."""
+    unexpected: int
+    """Answers to sends that had ended already; dropped."""
+    malformed: int
+    """Messages that could not be understood; each is an `error` event."""
+    unhandled: int
+    """Messages that no handler and no iterator wanted; dropped."""
+    reconnects: int
+    failed_attempts: int
+    """Failed attempts in a row."""
+    queued: int
+    """Sends that have no receipt yet."""
+    queued_bytes: int
+    unconsumed_bytes: int
+    """Bytes of messages that handlers are not done with."""
+    next_attempt: float | None
+    """When the next attempt comes."""
+
+
+def stats_from_report(report: Mapping[str, Any], *, unhandled: int, waiting: int, waiting_bytes: int) -> Stats:
+    def seconds(name: str) -> float | None:
+        value = report[name]
+        return None if value is None else value / 1000
+
+    return Stats(
+        status=Status(report["status"]),
+        quality=Quality(report["quality"]),
+        connected_at=seconds("connectedAt"),
+        latency=seconds("latency"),
+        jitter=seconds("jitter"),
+        messages_sent=report["messagesSent"],
+        messages_received=report["messagesReceived"],
+        bytes_sent=report["bytesSent"],
+        bytes_received=report["bytesReceived"],
+        acknowledged=report["acknowledged"],
+        failed=report["failed"],
+        duplicates=report["duplicates"],
+        gaps=report["gaps"],
+        recovered=report["recovered"],
+        unroutable=report["unroutable"],
+        unexpected=report["unexpected"],
+        malformed=report["malformed"],
+        unhandled=unhandled,
+        reconnects=report["reconnects"],
+        failed_attempts=report["failedAttempts"],
+        queued=report["queued"] + waiting,
+        queued_bytes=report["queuedBytes"] + waiting_bytes,
+        unconsumed_bytes=report["unconsumedBytes"],
+        next_attempt=seconds("nextAttempt"),
+    )
