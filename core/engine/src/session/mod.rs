@@ -20,7 +20,7 @@ use crate::stats::{Quality, Stats};
 use crate::status::{ChannelState, Status};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
-use crate::wire::{Limits, validate_name};
+use crate::wire::{Limits, Position, validate_name};
 
 /// Where the connection stands. Each phase but the first and the last has one thing that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,6 +328,11 @@ impl Session {
     /// What a channel is doing.
     pub fn channel_state(&self, id: ChannelId) -> ChannelState {
         self.channels.get(id).map(|channel| channel.state).unwrap_or_default()
+    }
+
+    /// How far a channel has been received, in `realtime.v1`; what a resubscribe goes on from.
+    pub fn position(&self, id: ChannelId) -> Option<&Position> {
+        self.channels.get(id).and_then(|channel| channel.position.as_ref())
     }
 
     /// The name of a channel.

@@ -1,0 +1,29 @@
+# The front door: `make demo` and `make test` set up everything that they need.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench package clean
+export CARGO_TERM_PROGRESS_WHEN := never
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## Tools, virtual environment, npm packages, native modules (debug)
+	@tools/setup.sh
+
+demo: setup ## The main job on real sockets: Python and Node services through cuts, counted by the receivers
+	@tools/demo.sh
+
+test: setup ## Everything: engine, vectors, scenarios, sockets, packages; ends with "N passed, N failed"
+	@.venv/bin/python tools/test.py
+
+check: setup ## Formatters, linters, types, documentation, licences, WebAssembly
+	@.venv/bin/python tools/check.py
+
+bench: ## Throughput and round trips in Rust, Python and Node beside their peers
+	@tools/bench.sh
+
+package: ## The wheel and the npm tarballs, optimised, into dist/
+	@REALTIME_PROFILE=dist tools/package.sh dist
+
+clean: ## Removes what was built
+	cargo clean
+	rm -rf .venv node/node_modules node/dist examples/node_modules dist
