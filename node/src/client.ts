@@ -109,15 +109,8 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     this.url = options.url;
     this.#token = typeof options.token === "function" ? options.token : undefined;
     this.#emitter = new Emitter((error, event) => this.#handlerFailed(error, event, undefined));
-    // The native side must not keep an abandoned client from being collected.
-    const self = new WeakRef(this);
-    this.#native = native(
-      () =>
-        new (nativeModule().Client)(json, () => {
-          const client = self.deref();
-          if (client !== undefined) client.#drain();
-        }),
-    );
+    const wake = WebSocketClient.#waker(new WeakRef(this));
+    this.#native = native(() => new (nativeModule().Client)(json, wake));
     this.#outbox = new Outbox(this.#native, options.queue ?? {}, (error) => this.#reportError(error));
     this.#host = {
       subscribe: (name) => void native(() => this.#native.subscribe(name)),
@@ -219,9 +212,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   }
 
   /** Sends a message to the backend itself. Bytes travel as a binary message, without the type. */
-  send<K extends keyof Events & string>(type: K, payload: Events[K]): Promise<Receipt>;
-  send(type: string, payload: unknown): Promise<Receipt>;
-  send(type: string, payload: unknown): Promise<Receipt> {
+  send<K extends string>(type: K, payload: K extends keyof Events ? Events[K] : unknown): Promise<Receipt> {
     return this.#outbox.send(undefined, "-", type, payload);
   }
 
@@ -252,13 +243,22 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
 
   #hold(): void {
     if (this.#keepAlive !== undefined) return;
-    this.#keepAlive = setInterval(() => {}, LONGEST_TIMER);
+    // Its argument keeps an open client from being collected, whoever else forgot it.
+    this.#keepAlive = setInterval((_open: this) => {}, LONGEST_TIMER, this);
     if (!this.#referenced) this.#keepAlive.unref();
   }
 
   #letGo(): void {
     clearInterval(this.#keepAlive);
     this.#keepAlive = undefined;
+  }
+
+  /** The native side must not keep an abandoned client from being collected: a scope of its own, without `this`. */
+  static #waker(client: WeakRef<WebSocketClient<any>>): () => void {
+    return () => {
+      const alive = client.deref();
+      if (alive !== undefined) alive.#drain();
+    };
   }
 
   /** Called once per batch, not once per message. */

@@ -149,7 +149,7 @@ export async function finish(child, onOutput) {
   });
   child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
   try {
-    const [code, signal] = await within(once(child, "close"), "the end of the process", 30_000);
+    const [code, signal] = await within(once(child, "close"), "the end of the process", 10_000);
     return { code, signal, stdout, stderr };
   } catch (error) {
     child.kill("SIGKILL");
