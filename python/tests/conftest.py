@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest_asyncio
+
+from realtime_client import RealtimeChannel, WebSocketClient
+from realtime_client.testing import FaultProxy, RealtimeServer
+
+pytest_plugins = ["pytester"]
+
+TIMEOUT = 10.0
+"""No wait in a test takes longer; one that would fails."""
+
+FAST: dict[str, float] = {"reconnect_first": 0.02, "reconnect_base": 0.05, "reconnect_max": 0.1}
+"""Comes back soon after a cut."""
+
+
+class Heard:
+    """Everything that a handler was called with, to be waited for."""
+
+    def __init__(self, emitter: WebSocketClient | RealtimeChannel, event: str) -> None:
+        self.all: list[tuple[Any, ...]] = []
+        self._changed = asyncio.Event()
+
+        def hear(*arguments: Any) -> None:
+            self.all.append(arguments)
+            self._changed.set()
+
+        emitter.on(event, hear)
+
+    @property
+    def values(self) -> list[Any]:
+        """The first arguments."""
+        return [arguments[0] for arguments in self.all]
+
+    async def until(self, enough: Callable[[list[Any]], bool]) -> list[Any]:
+        async def wait() -> list[Any]:
+            while not enough(self.values):
+                self._changed.clear()
+                await self._changed.wait()
+            return self.values
+
+        try:
+            return await asyncio.wait_for(wait(), TIMEOUT)
+        except asyncio.TimeoutError:
+            raise AssertionError(f"waited in vain; heard {self.values}") from None
+
+    async def count(self, count: int) -> list[Any]:
+        return await self.until(lambda values: len(values) >= count)
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[RealtimeServer]:
+    async with RealtimeServer(echo=True) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def proxy(server: RealtimeServer) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(server.url) as proxy:
+        yield proxy
+
+
+@pytest_asyncio.fixture
+async def client(server: RealtimeServer) -> AsyncIterator[WebSocketClient]:
+    async with WebSocketClient(server.url) as client:
+        yield client
