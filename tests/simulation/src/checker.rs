@@ -1,6 +1,6 @@
 //! What must hold, whatever happens (`docs/protocol.md` and the invariants in `ARCHITECTURE.md`). It sees only what applications see.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use realtime_engine::{Gap, Stats};
 
@@ -28,8 +28,8 @@ pub struct Checker {
     /// What each place in each history holds, by whoever said so first.
     histories: HashMap<(usize, String, u64), Id>,
     seen: HashMap<(usize, usize), Seen>,
-    /// The last accepted place of each sender in each channel.
-    order: HashMap<(usize, usize), (String, u64)>,
+    /// Where the sends of each client were accepted, by channel and epoch.
+    order: HashMap<(usize, usize, String), BTreeMap<u64, u64>>,
     gaps_allowed: bool,
     inbox_bound: u64,
     pub violations: Vec<String>,
@@ -69,11 +69,13 @@ impl Checker {
         };
         self.place(channel, epoch, offset, id);
         // Accepted in the order of the sends, within one history.
-        let last = self.order.entry((client, channel)).or_default();
-        if last.0 == epoch && last.1 >= offset {
-            self.violations.push(format!("{id:?} was accepted at {offset}, after a later send at {}", last.1));
+        let accepted = self.order.entry((client, channel, epoch.to_owned())).or_default();
+        let before = accepted.range(..n).next_back().filter(|(_, at)| **at >= offset);
+        let after = accepted.range(n..).next().filter(|(_, at)| **at <= offset);
+        for (other, at) in before.into_iter().chain(after) {
+            self.violations.push(format!("{id:?} was accepted at {offset}, {other} at {at}"));
         }
-        *last = (epoch.to_owned(), offset);
+        accepted.insert(n, offset);
     }
 
     pub fn failed(&mut self, client: usize, n: u64, code: &str) {

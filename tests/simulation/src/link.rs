@@ -24,6 +24,8 @@ pub(crate) struct Link {
     pub(crate) arrival: [u64; 2],
     /// Nothing arrives, and nobody is told.
     pub(crate) stalled: bool,
+    /// Something on the way was lost: nothing can arrive any more.
+    pub(crate) cut: bool,
     /// What would have arrived meanwhile.
     pub(crate) held: Vec<(Direction, Packet)>,
     /// The hub has something to pull for this link and could not write.

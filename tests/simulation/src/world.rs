@@ -72,7 +72,7 @@ pub struct World {
     now: u64,
     sequence: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
-    events: BTreeMap<u64, Event>,
+    events: BTreeMap<u64, (u64, Event)>,
     hub: Hub,
     server_up: bool,
     hub_tick: Option<u64>,
@@ -183,7 +183,7 @@ impl World {
                 break;
             }
             self.queue.pop();
-            let Some(event) = self.events.remove(&sequence) else { continue };
+            let Some((_, event)) = self.events.remove(&sequence) else { continue };
             self.now = self.now.max(at);
             self.handle(event);
             if self.checker.violations.len() > 20 {
@@ -315,6 +315,7 @@ impl World {
                 latency,
                 arrival: [0, 0],
                 stalled: false,
+                cut: false,
                 held: vec![],
                 wants_pull: false,
                 client_end: true,
@@ -457,19 +458,20 @@ impl World {
         if !self.links.contains_key(&id) {
             return;
         }
-        let pending: Vec<u64> = self
-            .events
-            .iter()
-            .filter(|(_, event)| matches!(event, Event::Arrive { link, .. } if *link == id))
-            .map(|(sequence, _)| *sequence)
-            .collect();
-        // Each direction loses what is on the way from some point on.
+        let on_the_way = self.events.iter().filter_map(|(sequence, (at, event))| match event {
+            Event::Arrive { link, .. } if *link == id => Some((*at, *sequence)),
+            _ => None,
+        });
+        let mut pending: Vec<(u64, u64)> = on_the_way.collect();
+        pending.sort_unstable();
+        // What arrives after some point is lost.
         let keep = self.rng.usize(0..=pending.len());
-        for sequence in &pending[keep..] {
+        for (_, sequence) in &pending[keep..] {
             self.events.remove(sequence);
         }
         if let Some(link) = self.links.get_mut(&id) {
             link.stalled = true;
+            link.cut = true;
             link.held.clear();
         }
         for direction in [Direction::Up, Direction::Down] {
@@ -480,7 +482,7 @@ impl World {
 
     fn heal(&mut self, id: u64) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if !std::mem::take(&mut link.stalled) {
+        if link.cut || !std::mem::take(&mut link.stalled) {
             return;
         }
         let held = std::mem::take(&mut link.held);
@@ -524,7 +526,7 @@ impl World {
 
     fn at(&mut self, wait: u64, event: Event) {
         self.sequence += 1;
-        self.events.insert(self.sequence, event);
+        self.events.insert(self.sequence, (self.now + wait, event));
         self.queue.push(Reverse((self.now + wait, self.sequence)));
     }
 }
