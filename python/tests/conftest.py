@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from realtime_client import RealtimeChannel, WebSocketClient
@@ -68,3 +70,14 @@ async def proxy(server: RealtimeServer) -> AsyncIterator[FaultProxy]:
 async def client(server: RealtimeServer) -> AsyncIterator[WebSocketClient]:
     async with WebSocketClient(server.url) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A certificate for `localhost` that is its own authority, and its key, in PEM."""
+    folder = tmp_path_factory.mktemp("certificate")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    return (folder / "certificate.pem").read_text(), (folder / "key.pem").read_text()

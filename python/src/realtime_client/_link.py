@@ -22,12 +22,9 @@ class Link:
         if os.name == "posix":
             self._reader, writer = _descriptors()
         try:
+            # It takes a copy of the descriptor.
             self.native = Connection(options, waits, writer)
-        except BaseException:
-            self._close_descriptor()
-            raise
         finally:
-            # The native side has its own copy.
             if writer is not None and writer != self._reader:
                 os.close(writer)
         self.loop: asyncio.AbstractEventLoop | None = None
