@@ -87,6 +87,7 @@ impl From<&String> for Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+        // Without what is secret: session, token, headers.
+        f.debug_struct("Builder").field("url", &self.config.url).finish_non_exhaustive()
     }
 }

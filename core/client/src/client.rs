@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::builder::Builder;
 use crate::channel::Channel;
 use crate::driver::Driver;
-use crate::events::Events;
+use crate::events::{ClientEvent, Events};
 use crate::handle::Handle;
 use crate::receipt::Receipt;
 use crate::router::Router;
@@ -133,7 +133,16 @@ impl Client {
 
     /// Connects again after [`Client::disconnect`], or after it gave up; between two attempts it tries at once.
     pub async fn reconnect(&self) -> Result<(), Error> {
+        let mut events = self.events();
         self.inner.handle.connect()?;
+        // Where the status is `error` already, the outcome of this attempt counts.
+        while self.status() == Status::Error {
+            match events.recv().await {
+                Some(ClientEvent::Error(error)) if self.status() == Status::Error => return Err(error),
+                Some(_) => {}
+                None => return Err(closed()),
+            }
+        }
         self.ready().await
     }
 

@@ -23,6 +23,8 @@ use crate::transport::Transport;
 /// A turn reads at most so many frames and bytes, so that a batch for the host is bounded and other clients get theirs.
 const TURN_FRAMES: usize = 256;
 const TURN_BYTES: usize = 96 << 10;
+/// It ends after so many rounds also where other threads keep it busy with sends.
+const TURN_ROUNDS: usize = 16;
 /// So many bytes are taken from the session before it hears how many of them still wait.
 const SEND_BYTES: usize = 256 << 10;
 /// A change of the backlog by less is not told.
@@ -38,6 +40,8 @@ pub struct Driver<H> {
     closing: JoinSet<()>,
     alarm: Alarm,
     inputs: Vec<Input>,
+    /// The socket of this attempt has given everything to the operating system.
+    flushed: Option<Attempt>,
     outputs: Vec<Output>,
     wants_read: bool,
     /// The backlog that the session knows.
@@ -86,6 +90,7 @@ impl<H: Host> Driver<H> {
             closing: JoinSet::new(),
             alarm: Alarm::default(),
             inputs: Vec::new(),
+            flushed: None,
             outputs: Vec::new(),
             wants_read: true,
             backlog: 0,
@@ -115,12 +120,14 @@ impl<H: Host> Driver<H> {
             self.shared.session().disconnect(self.shared.clock.now(), Duration::ZERO);
         }
         let mut quota = Quota { frames: TURN_FRAMES, bytes: TURN_BYTES };
+        let mut rounds = TURN_ROUNDS;
         loop {
             self.poll_link(cx, &mut quota);
             if self.alarm.poll(cx) {
                 self.inputs.push(Input::Tick);
             }
-            if !self.exchange() {
+            rounds -= 1;
+            if !self.exchange() || rounds == 0 {
                 break;
             }
         }
@@ -130,7 +137,7 @@ impl<H: Host> Driver<H> {
         if std::mem::take(&mut self.told) {
             self.host.flush();
         }
-        if quota.is_spent() {
+        if quota.is_spent() || rounds == 0 {
             cx.waker().wake_by_ref();
         }
         if self.ending && idle { Poll::Ready(()) } else { Poll::Pending }
@@ -165,7 +172,7 @@ impl<H: Host> Driver<H> {
                 }
                 let mut end = match written {
                     Poll::Ready(Ok(true)) => {
-                        self.inputs.push(Input::Flushed { attempt });
+                        self.flushed = Some(attempt);
                         None
                     }
                     Poll::Ready(Err(end)) => Some(end),
@@ -197,20 +204,24 @@ impl<H: Host> Driver<H> {
 
     /// Tells the session what happened and does what it says. `false` where there was nothing of either.
     fn exchange(&mut self) -> bool {
-        let mut progress = !self.inputs.is_empty();
+        let flushed = self.flushed.take();
+        let mut progress = !self.inputs.is_empty() || flushed.is_some();
         let deadline = {
             let mut session = self.shared.session();
             let now = self.shared.clock.now();
+            if let Some(attempt) = flushed {
+                session.handle(now, Input::Flushed { attempt });
+            }
             for input in self.inputs.drain(..) {
                 session.handle(now, input);
             }
-            let mut bytes = 0;
-            while bytes < SEND_BYTES {
-                let Some(output) = session.poll() else { break };
-                if let Output::Send { frame, .. } = &output {
-                    bytes += frame.len();
-                }
-                self.outputs.push(output);
+            let sent = drain(&mut session, &mut self.outputs);
+            // The session takes no notice while it has outputs, which another thread may have caused just now.
+            if let Some(attempt) = flushed
+                && !sent
+            {
+                session.handle(now, Input::Flushed { attempt });
+                drain(&mut session, &mut self.outputs);
             }
             let wanted = std::mem::replace(&mut self.wants_read, session.wants_read());
             progress |= !self.outputs.is_empty() || (self.wants_read && !wanted);
@@ -314,6 +325,20 @@ impl<H> fmt::Debug for Driver<H> {
             .field("alarm", &self.alarm)
             .finish_non_exhaustive()
     }
+}
+
+/// Takes outputs until there are none, or enough bytes to send; whether there was something to send.
+fn drain(session: &mut Session, outputs: &mut Vec<Output>) -> bool {
+    let (mut bytes, mut sent) = (0, false);
+    while bytes < SEND_BYTES {
+        let Some(output) = session.poll() else { break };
+        if let Output::Send { frame, .. } = &output {
+            bytes += frame.len();
+            sent = true;
+        }
+        outputs.push(output);
+    }
+    sent
 }
 
 /// What a turn may still read.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -9,7 +10,6 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 
 /// What handles and driver share: the session, and a way to wake the driver.
-#[derive(Debug)]
 pub(crate) struct Shared {
     session: Mutex<Session>,
     pub(crate) clock: Clock,
@@ -96,5 +96,12 @@ impl Shared {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire) || self.is_released()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the session, which holds secrets.
+        f.debug_struct("Shared").field("closed", &self.is_stopped()).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
 //! The client over real sockets, one behaviour a file.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::field_reassign_with_default)]
 
 mod backpressure;
 mod bad_input;

@@ -1,7 +1,7 @@
-use realtime_client::{Client, Data, ErrorKind};
+use realtime_client::{Client, ErrorKind, Protocol};
 use serde_json::json;
 
-use crate::support::{server, within};
+use crate::support::{quick, server, within};
 
 #[tokio::test]
 async fn a_message_reaches_every_subscriber_with_its_receipt() {
@@ -86,9 +86,6 @@ async fn names_and_payloads_are_checked_where_they_are_given() {
     assert_eq!(too_long.code(), "invalid_name");
     let keys_are_no_strings = std::collections::HashMap::from([((1, 2), 3)]);
     assert_eq!(room.publish("n", &keys_are_no_strings).await.unwrap_err().kind, ErrorKind::InvalidPayload);
-    // A value that only the caller can know to be wrong.
-    let handle_takes_raw = Data::Json("1".into());
-    assert_eq!(&handle_takes_raw.bytes()[..], b"1");
 }
 
 #[tokio::test]
@@ -108,4 +105,31 @@ async fn a_channel_that_is_refused_says_why() {
     assert_eq!(error.code(), "forbidden");
     // Publishing is another right.
     client.channel("room").unwrap().publish("n", &1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn in_the_plain_dialect_every_send_ends_while_other_threads_are_busy() {
+    let server = server().await;
+    let mut config = quick(&server.url());
+    config.protocol = Protocol::Plain;
+    let client = Client::connect(config).await.unwrap();
+    let busy = client.clone();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let other = tokio::spawn(async move {
+        let mut rounds = 0u32;
+        while stopped.try_recv().is_err() {
+            rounds += 1;
+            let channel = busy.channel(&format!("busy-{}", rounds % 10)).unwrap();
+            let subscription = channel.subscribe().await.unwrap();
+            channel.publish("n", &rounds).await.unwrap();
+            drop(subscription);
+        }
+        rounds
+    });
+    let room = client.channel("room").unwrap();
+    for n in 0..2000 {
+        assert!(!within(room.publish("n", &n)).await.unwrap().acknowledged);
+    }
+    stop.send(()).unwrap();
+    assert!(within(other).await.unwrap() > 0);
 }

@@ -84,6 +84,7 @@ impl Backend {
     pub(crate) async fn accept(&self) -> (Option<Peer>, Request) {
         let mut seen = None;
         let stream = self.tcp().await;
+        #[allow(clippy::result_large_err)] // The library wants its own type here.
         let accepted = within(accept_hdr_async(stream, |request: &Request, response: Response| {
             seen = Some(request.clone());
             Ok(response)

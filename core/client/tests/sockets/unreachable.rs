@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use realtime_client::{Client, ErrorKind, Status};
+use realtime_testing::FaultProxy;
 
-use crate::support::{Backend, quick, until_status, within};
+use crate::support::{Backend, quick, server, until_status, within};
 
 /// A port where nobody listens.
 async fn nowhere() -> String {
@@ -25,6 +26,19 @@ async fn the_status_becomes_error_and_probing_goes_on() {
     // The sixth attempt and those after it are made all the same.
     let failed = crate::support::next_error(&mut events).await;
     assert_eq!(failed.kind, ErrorKind::ConnectFailed);
+}
+
+#[tokio::test]
+async fn reconnecting_tells_the_outcome_of_its_attempt() {
+    let server = server().await;
+    let proxy = FaultProxy::start(&server.url()).await.unwrap();
+    proxy.cut();
+    let client = Client::builder(quick(proxy.url())).start().unwrap();
+    until_status(&mut client.events(), Status::Error).await;
+    assert_eq!(within(client.reconnect()).await.unwrap_err().kind, ErrorKind::ConnectFailed);
+    proxy.restore();
+    within(client.reconnect()).await.unwrap();
+    assert_eq!(client.status(), Status::Connected);
 }
 
 #[tokio::test]
