@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { Emitter, type Handler } from "./emitter.js";
 import { RealtimeError } from "./errors.js";
 import type { ChannelMessage, Gap, Receipt } from "./message.js";
@@ -151,6 +152,10 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
     this.#queues.add(queue);
     if (this.#state === "failed") queue.end(this.#error);
     return queue as AsyncIterableIterator<any>;
+  }
+
+  [inspect.custom](): string {
+    return `RealtimeChannel { name: ${quote(this.name)}, state: "${this.#state}" }`;
   }
 
   #deliver(message: ChannelMessage, size: number): void {

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { RealtimeChannel, drivers, type ChannelDriver, type Host } from "./channel.js";
 import { Emitter, type Handler } from "./emitter.js";
 import { RealtimeError, fromNative, native, type NativeError } from "./errors.js";
@@ -44,7 +45,7 @@ export interface ClientEvents {
   /** A binary message of the backend to this client. */
   binary: [data: Buffer, message: Message<Buffer>];
   /** The event loop was blocked for `duration` milliseconds while something waited. Pings were answered all the same. */
-  stalled: [info: { readonly duration: number }];
+  stalled: [duration: number];
   /** Every message: of the backend, and of all channels. */
   message: [message: Message];
 }
@@ -224,7 +225,13 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   /** Figures of this client, from its beginning. */
   getStats(): Stats {
     const stats = JSON.parse(this.#native.stats()) as Stats;
-    return { ...stats, queued: stats.queued + this.#outbox.waiting };
+    const moment = (at: number | null): number | null => (at === null ? null : Math.round(at));
+    return {
+      ...stats,
+      connectedAt: moment(stats.connectedAt),
+      nextAttempt: moment(stats.nextAttempt),
+      queued: stats.queued + this.#outbox.waiting,
+    };
   }
 
   /** Lets the process exit while the client is open. */
@@ -239,6 +246,10 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     this.#referenced = true;
     this.#keepAlive?.ref();
     return this;
+  }
+
+  [inspect.custom](): string {
+    return `WebSocketClient { url: ${JSON.stringify(this.url)}, status: "${this.#status}" }`;
   }
 
   #hold(): void {
@@ -283,7 +294,11 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   #take(report: Report): void {
     switch (report.type) {
       case "status":
-        return this.#changeStatus(report.status, errorOf(report.error), report.retryIn ?? undefined);
+        return this.#changeStatus(
+          report.status,
+          errorOf(report.error),
+          report.retryIn === undefined ? undefined : Math.ceil(report.retryIn),
+        );
       case "open": {
         const { dialect, connection, resumed, user } = report;
         const info: OpenInfo = { dialect, connection: connection ?? undefined, resumed, user: user ?? undefined };
@@ -313,7 +328,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       case "token":
         return void this.#answerToken(report.request);
       case "stalled":
-        return void this.#emitter.emit("stalled", { duration: report.duration });
+        return void this.#emitter.emit("stalled", Math.round(report.duration));
     }
   }
 

@@ -53,18 +53,19 @@ export class RealtimeError extends Error {
   override readonly name = "RealtimeError";
   readonly code: ErrorCode;
   /** The HTTP status, for an upgrade that was answered with one. */
-  readonly status: number | undefined;
+  readonly status?: number;
   /** The close code, where a close caused it. */
-  readonly closeCode: number | undefined;
+  readonly closeCode?: number;
   /** When to try again, in milliseconds, where the server said so. */
-  readonly retryAfter: number | undefined;
+  readonly retryAfter?: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
-    this.status = details.status ?? undefined;
-    this.closeCode = details.closeCode ?? undefined;
-    this.retryAfter = details.retryAfter ?? undefined;
+    const { status, closeCode, retryAfter } = details;
+    if (status != null) this.status = status;
+    if (closeCode != null) this.closeCode = closeCode;
+    if (retryAfter != null) this.retryAfter = retryAfter;
   }
 }
 

@@ -14,8 +14,6 @@ export interface NativeModule {
 export interface NativeClient {
   connect(): void;
   disconnect(flush: number): void;
-  /** Ends everything at once; later calls do nothing. */
-  close(): void;
   channel(name: string): number;
   subscribe(name: string): number;
   unsubscribe(channel: number): void;

@@ -33,6 +33,8 @@ export class MessageQueue implements AsyncIterableIterator<ChannelMessage> {
     const waiter = this.#waiters.shift();
     if (waiter === undefined) this.#messages.push({ message, release });
     else {
+      // Whoever asked again while a message was on its way is done with the one before.
+      this.#release();
       this.#current = release;
       waiter.resolve({ done: false, value: message });
     }

@@ -1,3 +1,4 @@
+import { inspect, type InspectOptions } from "node:util";
 import type { RealtimeError } from "./errors.js";
 import type { Receipt } from "./message.js";
 
@@ -46,6 +47,11 @@ export class Sending implements Promise<Receipt> {
 
   finally(onfinally?: (() => void) | null): Promise<Receipt> {
     return this.#real().finally(onfinally);
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    if (this.#outcome === undefined) return "Promise { <pending> }";
+    return `Promise { ${this.#failed ? "<rejected> " : ""}${inspect(this.#outcome, options)} }`;
   }
 
   #real(): Promise<Receipt> {

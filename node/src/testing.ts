@@ -43,11 +43,13 @@ export interface ServerOptions {
 
 /** A server inside this process, for tests: the same one as `realtime serve`. */
 export class RealtimeServer {
-  readonly #native: NativeServer;
+  readonly #options: ServerOptions;
+  #native: NativeServer;
   #url: string | undefined;
 
   constructor(options: ServerOptions = {}) {
-    this.#native = native(() => new (nativeModule().Server)(optionsJson(options)));
+    this.#options = { ...options };
+    this.#native = this.#make();
   }
 
   /** Where it listens; only while it is started. */
@@ -56,8 +58,11 @@ export class RealtimeServer {
     return this.#url;
   }
 
+  /** Starts it; after a stop again on the same port, with nothing in memory. */
   async start(): Promise<this> {
-    this.#url = await this.#native.start().catch(rethrow);
+    const url = await this.#native.start().catch(rethrow);
+    this.#url = url;
+    this.#options.port = Number(new URL(url).port);
     return this;
   }
 
@@ -65,6 +70,7 @@ export class RealtimeServer {
   async stop(): Promise<void> {
     this.#url = undefined;
     await this.#native.stop().catch(rethrow);
+    this.#native = this.#make();
   }
 
   /** Publishes as the server itself, and returns the offset of the message. */
@@ -89,6 +95,10 @@ export class RealtimeServer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  #make(): NativeServer {
+    return native(() => new (nativeModule().Server)(optionsJson(this.#options)));
   }
 }
 

@@ -132,6 +132,32 @@ test("a channel that the server refuses", async (t) => {
     })(),
     { code: "too_many_channels" },
   );
+  client.channel("first").unsubscribe();
+  await second.subscribe().ready();
+  const heard = next(second, "said");
+  await second.send("said", 1);
+  await heard;
+});
+
+test("a loop that asks ahead", async (t) => {
+  const server = await startServer(t);
+  const client = await connected(t, server.url);
+  const room = client.channel("room").subscribe();
+  const iterator = room[Symbol.asyncIterator]();
+  await room.ready();
+  const asked = [iterator.next(), iterator.next(), iterator.next()];
+  for (let n = 0; n < 4; n++) server.publish("room", "said", n);
+  const results = await within(Promise.all(asked), "three messages");
+  assert.deepEqual(
+    results.map(({ value }) => value.data),
+    [0, 1, 2],
+  );
+  assert.equal((await within(iterator.next(), "the fourth")).value.data, 3);
+  assert.deepEqual(await iterator.return(), { done: true, value: undefined });
+  assert.deepEqual(await iterator.next(), { done: true, value: undefined });
+  await room.send("other", 1);
+  await client.channel("other").send("said", 1);
+  assert.equal(client.getStats().unconsumedBytes, 0);
 });
 
 test("exactly once and in order, over cuts in mid-stream", async (t) => {

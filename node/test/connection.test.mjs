@@ -107,7 +107,6 @@ test("an unreachable server: an error each, then the status error, and it goes o
 
 test("maxAttempts ends it, and every pending send with it", async (t) => {
   const client = newClient(t, "ws://127.0.0.1:9", { reconnect: { ...EAGER, maxAttempts: 2 } });
-  client.on("error", () => {});
   const connecting = client.connect();
   const sending = client.channel("room").send("said", 1);
   await assert.rejects(within(sending, "the failure"), { code: "max_attempts" });
@@ -228,7 +227,6 @@ test("a server that closes at once, in a loop", async (t) => {
     socket.close(1011, "not today");
   });
   const client = newClient(t, url, { protocol: "plain" });
-  client.on("error", () => {});
   void client.connect();
   await next(client, "close", () => times >= 5);
   assert.ok(["reconnecting", "error", "connected", "connecting"].includes(client.status), client.status);
@@ -239,7 +237,6 @@ test("a server that closes at once, in a loop", async (t) => {
 test("a terminal close code is final", async (t) => {
   const server = await startServer(t);
   const client = await connected(t, server.url);
-  client.on("error", () => {});
   const status = next(client, "status", (value) => value === "error");
   server.disconnectAll(4501);
   const [, detail] = await status;

@@ -169,15 +169,15 @@ test("a backend's type with the name of an event of ours arrives under message o
 });
 
 test("a blocked event loop is reported, and the connection survives it", async (t) => {
-  const server = await startServer(t, { heartbeat: 50, timeout: 600 });
-  const client = await connected(t, server.url, { heartbeat: { interval: 50, timeout: 500 } });
+  const server = await startServer(t, { heartbeat: 100, timeout: 1200 });
+  const client = await connected(t, server.url, { heartbeat: { interval: 100, timeout: 1000 } });
   const room = client.channel("room").subscribe();
   await room.ready();
   const stalled = next(client, "stalled");
   server.publish("room", "said", 1);
-  const until = Date.now() + 1300;
+  const until = Date.now() + 1800;
   while (Date.now() < until);
-  const [{ duration }] = await stalled;
+  const [duration] = await stalled;
   assert.ok(duration >= 1000, `${duration} ms`);
   assert.equal(client.getStats().reconnects, 0);
   assert.ok(client.isConnected);

@@ -101,7 +101,6 @@ test("a send that fails and that nobody awaits is an error event, not a crash", 
 
 test("a full outbox: reject", async (t) => {
   const client = newClient(t, "ws://127.0.0.1:9", { queue: { messages: 5, whenFull: "reject" } });
-  client.on("error", () => {});
   const room = client.channel("room");
   void client.connect().catch(() => {});
   const outcomes = Array.from({ length: 8 }, (_, n) => room.send("said", n).catch((error) => error.code));
@@ -115,7 +114,6 @@ test("a full outbox: dropOldest", async (t) => {
   const proxy = await startProxy(t, server.url);
   proxy.cut();
   const client = newClient(t, proxy.url, { queue: { messages: 5, whenFull: "dropOldest" } });
-  client.on("error", () => {});
   const room = client.channel("room");
   void client.connect().catch(() => {});
   const outcomes = Array.from({ length: 8 }, (_, n) =>
@@ -163,7 +161,6 @@ test("a full outbox: wait, in order, and up to a bound", async (t) => {
 
 test("what waits when the client is disconnected fails, all of it", async (t) => {
   const client = newClient(t, "ws://127.0.0.1:9", { queue: { messages: 10 } });
-  client.on("error", () => {});
   void client.connect();
   const outcomes = Array.from({ length: 50 }, (_, n) =>
     client

@@ -11,6 +11,20 @@ const LIMIT_MS = 15_000;
 
 export const packageDirectory = fileURLToPath(new URL("..", import.meta.url));
 
+const cleanups = new WeakMap();
+
+/** Runs at the end of the test, the last one first: clients go before the servers that they are connected to. */
+function defer(t, cleanup) {
+  let stack = cleanups.get(t);
+  if (stack === undefined) {
+    cleanups.set(t, (stack = []));
+    t.after(async () => {
+      for (const each of stack.reverse()) await each();
+    });
+  }
+  stack.push(cleanup);
+}
+
 /** Fails what takes too long instead of hanging. */
 export function within(promise, what, limit = LIMIT_MS) {
   let timer;
@@ -54,14 +68,14 @@ export function collect(emitter, event) {
 
 export async function startServer(t, options) {
   const server = await new RealtimeServer(options).start();
-  t.after(() => server.stop());
+  defer(t, () => server.stop());
   return server;
 }
 
 export async function startProxy(t, target) {
   const proxy = new FaultProxy(target);
   await proxy.start();
-  t.after(() => proxy.stop());
+  defer(t, () => proxy.stop());
   return proxy;
 }
 
@@ -70,7 +84,9 @@ export const EAGER = { first: 5, base: 10, max: 20 };
 
 export function newClient(t, url, options = {}) {
   const client = new WebSocketClient({ url, reconnect: EAGER, ...options });
-  t.after(() => client.disconnect());
+  // Most tests break something on purpose: no warnings for that.
+  client.on("error", () => {});
+  defer(t, () => client.disconnect());
   return client;
 }
 
@@ -85,7 +101,7 @@ export async function backend(t, behave, options = {}) {
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0, handleProtocols: () => false, ...options });
   await once(server, "listening");
   server.on("connection", behave);
-  t.after(() => {
+  defer(t, () => {
     for (const socket of server.clients) socket.terminate();
     server.close();
   });
@@ -130,7 +146,7 @@ export async function refusing(t, status, headers = {}) {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  t.after(() => server.close());
+  defer(t, () => server.close());
   return { url: `ws://127.0.0.1:${server.address().port}`, seen };
 }
 

@@ -49,11 +49,6 @@ impl Client {
     }
 
     #[napi]
-    pub fn close(&self) {
-        self.connection.close();
-    }
-
-    #[napi]
     pub fn channel(&self, name: String) -> Result<u32> {
         self.connection.channel(&name).map_err(thrown)
     }

@@ -1,4 +1,3 @@
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -12,9 +11,7 @@ use crate::error::thrown;
 /// Runs the command line of the server until it ends, and returns its exit code. Blocks.
 #[napi]
 pub fn run_cli(args: Vec<String>) -> u8 {
-    let code = realtime_bridge::run_cli(args);
-    // An `ExitCode` says its number only to the operating system.
-    (0..=u8::MAX).find(|number| ExitCode::from(*number) == code).unwrap_or(1)
+    realtime_bridge::run_cli(args)
 }
 
 /// The embedded server.

@@ -29,7 +29,7 @@ export async function accepted(): Promise<void> {
   client.on("binary", (data) => data.readUInt8(0));
   client.on("message", ({ channel, data }) => [channel?.length, data]);
   client.on("hello", ({ name }, message) => [name.length, message.event satisfies "hello"]);
-  client.on("stalled", async ({ duration }) => duration.toFixed());
+  client.on("stalled", async (duration) => duration.toFixed());
   await client.connect();
   const channel = client.channel<Events>("room").subscribe();
   const remove: () => void = channel.on("tick", ({ n }, message: ChannelMessage<{ n: number }, "tick">) => [
