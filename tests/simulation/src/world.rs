@@ -148,13 +148,12 @@ impl World {
         }
         self.server_up = true;
         for index in 0..self.clients.len() {
-            self.clients[index].asleep_until = 0;
             let now = self.time();
             self.clients[index].session.connect(now);
             self.drain_client(index);
             self.consume(index);
         }
-        self.run_until(self.now + 600 * SECOND);
+        self.run_until(self.now + 900 * SECOND);
         self.checker.settled();
         for index in 0..self.clients.len() {
             if self.clients[index].session.status() != Status::Connected {
