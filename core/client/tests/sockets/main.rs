@@ -3,6 +3,7 @@
 
 mod backpressure;
 mod bad_input;
+mod chaos;
 mod close_loop;
 mod half_open;
 mod http_proxy;
