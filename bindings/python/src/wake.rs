@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// Wakes whoever watches the file descriptor, or waits.
+/// Wakes who watches the file descriptor, and who waits: which of them there is depends on the event loop.
 #[derive(Clone, Debug)]
 pub(crate) struct Wake {
     state: Arc<(Mutex<State>, Condvar)>,
@@ -41,7 +41,6 @@ impl Wake {
             use std::io::Write;
             // Eight bytes are what an eventfd takes. Fails only where it is full, and the watcher awake already.
             let _ = (&**file).write(&1u64.to_ne_bytes());
-            return;
         }
         self.change(|state| state.woken = true);
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from ._realtime import run_cli
@@ -9,6 +10,8 @@ from ._realtime import run_cli
 
 def main() -> int:
     """Runs the command with the arguments of the process; returns its exit code."""
+    # The command handles it itself, and stops in order; Python would raise afterwards.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     return run_cli(["realtime", *sys.argv[1:]])
 
 

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -566,20 +566,29 @@ class WebSocketClient(Emitter):
         self._emit(self, "stalled", (report["duration"] / 1000,))
 
     def _on_token(self, report: Mapping[str, Any]) -> None:
-        answer = self._answer_token(report["request"])
-        task = asyncio.get_running_loop().create_task(answer, name="realtime token")
+        request = report["request"]
+        try:
+            token: Any = self._token_provider() if self._token_provider is not None else None
+        except Exception as error:
+            self._answer_token(request, None, error)
+            return
+        if not inspect.isawaitable(token):
+            self._answer_token(request, token)
+            return
+        task = asyncio.get_running_loop().create_task(self._await_token(request, token), name="realtime token")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer_token(self, request: int) -> None:
-        token, failure = None, None
+    async def _await_token(self, request: int, awaitable: Awaitable[Any]) -> None:
         try:
-            result: Any = self._token_provider() if self._token_provider is not None else None
-            token = await result if inspect.isawaitable(result) else result
-            if token is not None and not isinstance(token, str):
-                token, failure = None, f"it returned {type(token).__name__}, not a string"
+            self._answer_token(request, await awaitable)
         except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
+            self._answer_token(request, None, error)
+
+    def _answer_token(self, request: int, token: Any, error: Exception | None = None) -> None:
+        failure = None if error is None else f"{type(error).__name__}: {error}"
+        if token is not None and not isinstance(token, str):
+            token, failure = None, f"it returned {type(token).__name__}, not a string"
         if self._link is not None:
             self._link.native.answer_token(request, token, failure)
 

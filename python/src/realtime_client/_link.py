@@ -37,12 +37,9 @@ class Link:
         if self._thread is not None:
             return
         if self._reader is not None:
-            try:
+            with contextlib.suppress(NotImplementedError):
                 loop.add_reader(self._reader, self._readable)
                 return
-            except NotImplementedError:
-                # The byte that may be there already is of no use to a thread; a new connection would be.
-                raise RuntimeError("this event loop cannot watch a pipe") from None
         self._thread = threading.Thread(target=self._wait, name="realtime-wake", daemon=True)
         self._thread.start()
         atexit.register(self._stop_thread)
@@ -51,7 +48,8 @@ class Link:
         """Lets the loop go. What happens meanwhile waits for the next `attach`."""
         loop, self.loop, self._drain = self.loop, None, None
         if loop is not None and self._reader is not None and not loop.is_closed():
-            loop.remove_reader(self._reader)
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_reader(self._reader)
 
     def close(self) -> None:
         """Closes the connection at once."""
@@ -90,14 +88,9 @@ class Link:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _close_descriptor(self) -> None:
-        descriptor, self._reader = self._reader, None
-        if descriptor is not None:
-            os.close(descriptor)
-
     def __del__(self) -> None:
-        if getattr(self, "_reader", None) is not None:
-            self._close_descriptor()
+        if self._reader is not None:
+            os.close(self._reader)
 
 
 def _descriptors() -> tuple[int, int]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from ._emitter import Listener
 
+_PAUSE = 1.0
+"""Seconds until handlers go on after all tasks were cancelled, where the loop still runs then."""
+
 
 class Ticket:
     """Counts who still works on a message; the last one to finish gives its bytes back to the inbox."""
@@ -42,43 +45,69 @@ class Ordered:
     def __init__(self, failed: Callable[[BaseException], None]) -> None:
         self._failed = failed
         self._jobs: deque[tuple[Listener | Awaitable[Any], tuple[Any, ...], Ticket | None]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._active = False
 
     def add(self, job: Listener | Awaitable[Any], arguments: tuple[Any, ...], ticket: Ticket | None) -> None:
         self._jobs.append((job, arguments, ticket))
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="realtime handlers")
+        if not self._active:
+            self._start()
+
+    def _start(self) -> None:
+        self._active = True
+        task = _Worker(self._run(), loop=asyncio.get_running_loop(), name="realtime handlers")
+        task.add_done_callback(self._done)
 
     async def _run(self) -> None:
-        try:
-            while self._jobs:
-                job, arguments, ticket = self._jobs.popleft()
-                try:
-                    result = job.call(arguments) if isinstance(job, Listener) else job
-                    if inspect.isawaitable(result):
-                        await result
-                except Exception as error:
-                    self._failed(error)
-                except asyncio.CancelledError as error:
-                    if _is_cancelled():
-                        raise
-                    # The handler's own: something that it awaited was cancelled.
-                    self._failed(error)
-                finally:
-                    if ticket is not None:
-                        ticket.release()
-        finally:
-            self._task = None
-            # Only left where the task was cancelled, which is how a loop ends.
-            while self._jobs:
-                job, _, ticket = self._jobs.popleft()
-                if inspect.iscoroutine(job):
-                    job.close()
+        while self._jobs:
+            job, arguments, ticket = self._jobs.popleft()
+            worker = asyncio.current_task()
+            assert isinstance(worker, _Worker)
+            worker.cancelled_from_outside = False
+            try:
+                result = job.call(arguments) if isinstance(job, Listener) else job
+                if inspect.isawaitable(result):
+                    await result
+            except Exception as error:
+                self._failed(error)
+            except asyncio.CancelledError as error:
+                if worker.is_cancelling():
+                    raise
+                # The handler's own: something that it awaited was cancelled.
+                self._failed(error)
+            finally:
                 if ticket is not None:
                     ticket.release()
 
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            # Somebody cancels all tasks, which is how a loop ends: a new one now would outlive it.
+            task.get_loop().call_later(_PAUSE, self._resume)
+            return
+        # It is with the loop already; this keeps it from being told again.
+        task.exception()
+        self._resume()
 
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    # Python 3.10 cannot tell.
-    return task is None or getattr(task, "cancelling", lambda: 1)() > 0
+    def _resume(self) -> None:
+        self._active = False
+        if self._jobs:
+            self._start()
+
+    def __del__(self) -> None:
+        for job, _, _ in self._jobs:
+            if inspect.iscoroutine(job):
+                job.close()
+
+
+class _Worker(asyncio.Task[None]):
+    """A task that knows whether it was cancelled, which a CancelledError alone does not say."""
+
+    cancelled_from_outside = False
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self.cancelled_from_outside = True
+        return super().cancel(msg)
+
+    def is_cancelling(self) -> bool:
+        # Since Python 3.11 a timeout inside of a handler cancels, and takes that back.
+        cancelling = getattr(self, "cancelling", None)
+        return self.cancelled_from_outside if cancelling is None else bool(cancelling())
