@@ -20,6 +20,7 @@ use crate::subscription::Messages;
 /// How long [`Client::disconnect`] waits for the receipts of what is queued.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// Bytes that a reader consumes before the engine hears of it, where the windows are large.
 const MAX_CREDIT_STEP: u64 = 64 << 10;
 
 /// A connection to a realtime backend that looks after itself.

@@ -31,6 +31,44 @@ const SEND_BYTES: usize = 256 << 10;
 const BACKLOG_STEP: usize = 64 << 10;
 
 /// Runs one client: owns its socket and its timers, and feeds its session.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = realtime_server::Server::default().start().await?;
+/// # let url = server.url();
+/// use realtime_client::{Config, Data, Driver, Event, Host, RequestId, Transport};
+/// use tokio::sync::mpsc;
+///
+/// /// Hands on whole batches of events.
+/// struct Batches(Vec<Event>, mpsc::UnboundedSender<Vec<Event>>);
+///
+/// impl Host for Batches {
+///     fn event(&mut self, event: Event) {
+///         self.0.push(event);
+///     }
+///     fn token(&mut self, _request: u64) {}
+///     fn flush(&mut self) {
+///         let _ = self.1.send(std::mem::take(&mut self.0));
+///     }
+/// }
+///
+/// let (sender, mut batches) = mpsc::unbounded_channel();
+/// let handle = Driver::spawn(Config::new(url), Transport::default(), Batches(Vec::new(), sender))?;
+/// handle.connect()?;
+/// let room = handle.channel("room")?;
+/// handle.publish(RequestId(1), room, "greeting".into(), Data::Json("\"hello\"".into()))?;
+/// 'receipt: while let Some(batch) = batches.recv().await {
+///     for event in batch {
+///         if let Event::Receipt(receipt) = event {
+///             assert_eq!(receipt.request, RequestId(1));
+///             break 'receipt;
+///         }
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Driver<H> {
     shared: Arc<Shared>,
     host: H,

@@ -34,7 +34,29 @@ pub enum ClientEvent {
 
 /// The events of a client, from when it was asked for them.
 ///
-/// It holds at most 1024 that were not read; beyond that the oldest are dropped, and [`Events::dropped`] counts them.
+/// It holds at most 1024 that were not read; beyond that the oldest are dropped, and [`Events::dropped`] counts them. A
+/// [`Stream`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = realtime_server::Server::default().start().await?;
+/// # let url = server.url();
+/// use realtime_client::{Client, ClientEvent, Status};
+///
+/// let client = Client::builder(url).start()?;
+/// let mut events = client.events();
+/// while let Some(event) = events.recv().await {
+///     match event {
+///         ClientEvent::Status { status: Status::Connected, .. } => break,
+///         ClientEvent::Status { status, retry_in: Some(wait), .. } => println!("{status}, again in {wait:?}"),
+///         ClientEvent::Gap { channel, gap } => println!("{channel} misses {:?} to {:?}", gap.from, gap.to),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     mailbox: Arc<Mailbox<ClientEvent>>,

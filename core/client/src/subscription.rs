@@ -17,6 +17,24 @@ use crate::route::Route;
 /// what the server keeps. It lasts over reconnects. It ends when the client is disconnected by its own application, or
 /// gives up, or when the server refuses the channel; [`Subscription::error`] says why. Dropping it unsubscribes, unless
 /// another subscription to the same channel is left.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let server = realtime_server::Server::default().start().await?;
+/// # let client = realtime_client::Client::connect(server.url()).await?;
+/// use futures_util::StreamExt;
+///
+/// let room = client.channel("room")?;
+/// let numbers = room.subscribe().await?;
+/// for n in 1..=3 {
+///     room.publish("number", &n).await?;
+/// }
+/// let numbers: Vec<_> = numbers.take(3).map(|message| message.json::<u32>()).collect().await;
+/// assert_eq!(numbers, [Ok(1), Ok(2), Ok(3)]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     id: ChannelId,

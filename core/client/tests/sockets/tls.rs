@@ -48,6 +48,17 @@ async fn an_authority_that_is_not_trusted_fails_as_tls() {
 }
 
 #[tokio::test]
+async fn a_certificate_for_another_name_fails_as_tls() {
+    let (ca, server) = secure_server().await;
+    let url = server.url().replace("localhost", "127.0.0.1");
+    let client = Client::builder(quick(&url)).ca(ca).start().unwrap();
+    let error = next_error(&mut client.events()).await;
+    // Where the name stands for the IPv6 address only, nobody is there.
+    let expected = if server.addr().is_ipv4() { ErrorKind::TlsFailed } else { ErrorKind::ConnectFailed };
+    assert_eq!(error.kind, expected, "{error}");
+}
+
+#[tokio::test]
 async fn a_server_without_tls_fails_as_tls() {
     let backend = Backend::start().await;
     let client = Client::builder(quick(&backend.url().replace("ws://", "wss://"))).ca(authority()).start().unwrap();
