@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 import pytest_asyncio
@@ -16,7 +16,14 @@ pytest_plugins = ["pytester"]
 TIMEOUT = 10.0
 """No wait in a test takes longer; one that would fails."""
 
-FAST: dict[str, float] = {"reconnect_first": 0.02, "reconnect_base": 0.05, "reconnect_max": 0.1}
+
+class Fast(TypedDict):
+    reconnect_first: float
+    reconnect_base: float
+    reconnect_max: float
+
+
+FAST: Fast = {"reconnect_first": 0.02, "reconnect_base": 0.05, "reconnect_max": 0.1}
 """Comes back soon after a cut."""
 
 

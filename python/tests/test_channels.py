@@ -42,14 +42,14 @@ def test_a_bad_channel_name_is_refused(name: str) -> None:
 
 async def test_subscribe_is_idempotent_and_unsubscribe_too(client: WebSocketClient) -> None:
     channel = client.channel("room")
-    assert channel.state is ChannelState.IDLE
+    assert str(channel.state) == "idle"
     await asyncio.gather(channel.subscribe(), channel.subscribe())
     await channel.subscribe()
     await channel.ready()
-    assert channel.state is ChannelState.SUBSCRIBED
+    assert str(channel.state) == "subscribed"
     await asyncio.gather(channel.unsubscribe(), channel.unsubscribe())
     await channel.unsubscribe()
-    assert channel.state is ChannelState.IDLE
+    assert str(channel.state) == "idle"
 
 
 async def test_subscribe_waits_for_the_connection(server: RealtimeServer) -> None:
@@ -68,7 +68,7 @@ async def test_a_refusal_is_raised_and_the_rest_goes_on() -> None:
         with pytest.raises(RealtimeError) as raised:
             await two.subscribe()
         assert raised.value.code == "too_many_channels"
-        assert two.state is ChannelState.FAILED
+        assert str(two.state) == "failed"
         with pytest.raises(RealtimeError):
             await two.ready()
         with pytest.raises(RealtimeError):
@@ -104,7 +104,7 @@ async def test_unsubscribe_and_subscribe_in_one_go(client: WebSocketClient) -> N
     await channel.subscribe()
     leaving, entering = channel.unsubscribe(), channel.subscribe()
     await entering
-    assert channel.state is ChannelState.SUBSCRIBED
+    assert str(channel.state) == "subscribed"
     got = Heard(channel, "said")
     await channel.send("said", 1)
     assert await got.count(1) == [1]
@@ -185,7 +185,7 @@ async def test_a_slow_iteration_holds_the_server_back_and_loses_nothing() -> Non
         iterator = aiter_of(channel)
         for number in range(500):
             server.publish("room", "said", {"number": number, "filler": "x" * 100})
-        numbers = []
+        numbers: list[int] = []
         most = 0
         while len(numbers) < 500:
             message = await asyncio.wait_for(iterator.__anext__(), TIMEOUT)
@@ -199,7 +199,7 @@ async def test_a_slow_iteration_holds_the_server_back_and_loses_nothing() -> Non
 
 async def test_a_gap_is_told_with_what_is_known(server: RealtimeServer) -> None:
     async with RealtimeServer(history_messages=10) as small, FaultProxy(small.url) as proxy:
-        async with WebSocketClient(proxy.url, **FAST) as client:  # type: ignore[arg-type]
+        async with WebSocketClient(proxy.url, **FAST) as client:
             channel = client.channel("room")
             gaps, got, status = Heard(channel, "gap"), Heard(channel, "said"), Heard(client, "status")
             await channel.subscribe()

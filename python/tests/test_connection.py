@@ -42,7 +42,7 @@ async def test_disconnect_before_anything_does_nothing() -> None:
 
 
 async def test_a_client_comes_back_after_a_cut(proxy: FaultProxy) -> None:
-    async with WebSocketClient(proxy.url, **FAST) as client:  # type: ignore[arg-type]
+    async with WebSocketClient(proxy.url, **FAST) as client:
         status, closed = Heard(client, "status"), Heard(client, "close")
         proxy.cut_connections()
         await status.until(lambda seen: seen == ["reconnecting", "connected"])
@@ -64,9 +64,9 @@ async def test_unreachable_is_an_error_after_five_attempts_and_goes_on_probing(
     server: RealtimeServer, proxy: FaultProxy
 ) -> None:
     proxy.cut()
-    client = WebSocketClient(proxy.url, **FAST)  # type: ignore[arg-type]
+    client = WebSocketClient(proxy.url, **FAST)
     errors, status = Heard(client, "error"), Heard(client, "status")
-    with pytest.raises(RealtimeError, match="cannot connect|is gone|did not answer") as raised:
+    with pytest.raises(RealtimeError, match=r"cannot connect|is gone|did not answer") as raised:
         await client.connect()
     assert raised.value.code in ("connect_failed", "connection_lost", "protocol_error")
     assert len(errors.all) == 5
@@ -79,7 +79,7 @@ async def test_unreachable_is_an_error_after_five_attempts_and_goes_on_probing(
 
 async def test_connect_again_while_probing_fails_again(proxy: FaultProxy) -> None:
     proxy.cut()
-    client = WebSocketClient(proxy.url, attempts_until_error=1, **FAST)  # type: ignore[arg-type]
+    client = WebSocketClient(proxy.url, attempts_until_error=1, **FAST)
     client.on("error", lambda: None)
     for _ in range(2):
         with pytest.raises(RealtimeError):
@@ -89,7 +89,7 @@ async def test_connect_again_while_probing_fails_again(proxy: FaultProxy) -> Non
 
 async def test_max_attempts_gives_up_and_says_so(proxy: FaultProxy) -> None:
     proxy.cut()
-    client = WebSocketClient(proxy.url, max_attempts=2, **FAST)  # type: ignore[arg-type]
+    client = WebSocketClient(proxy.url, max_attempts=2, **FAST)
     client.on("error", lambda: None)
     queued = client.channel("room").send("said", 1)
     with pytest.raises(RealtimeError) as raised:
@@ -144,7 +144,7 @@ async def test_a_cancelled_async_with_leaves_nothing_behind(proxy: FaultProxy) -
 
 
 async def test_a_half_open_connection_is_noticed_while_the_loop_is_idle(proxy: FaultProxy) -> None:
-    client = WebSocketClient(proxy.url, heartbeat_interval=0.05, heartbeat_timeout=0.2, **FAST)  # type: ignore[arg-type]
+    client = WebSocketClient(proxy.url, heartbeat_interval=0.05, heartbeat_timeout=0.2, **FAST)
     errors, status = Heard(client, "error"), Heard(client, "status")
     await client.connect()
     proxy.stall()
@@ -162,7 +162,7 @@ async def test_a_token_provider_is_asked_afresh_on_every_connect() -> None:
         return "sesame"
 
     async with RealtimeServer(token_secret="sesame") as server, FaultProxy(server.url) as proxy:
-        async with WebSocketClient(proxy.url, token=provider, **FAST) as client:  # type: ignore[arg-type]
+        async with WebSocketClient(proxy.url, token=provider, **FAST) as client:
             status = Heard(client, "status")
             proxy.cut_connections()
             await status.until(lambda seen: seen == ["reconnecting", "connected"])
@@ -227,4 +227,3 @@ async def test_a_blocked_loop_stays_connected_and_hears_that_it_was_stalled(serv
         assert seconds >= 1.0
         assert status.values == []
         assert client.is_connected
-

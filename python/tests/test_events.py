@@ -316,7 +316,10 @@ def test_public_functions_have_documentation() -> None:
             value = getattr(module, name)
             if not inspect.isclass(value):
                 continue
-            members = [(name, value), *((f"{name}.{key}", member) for key, member in vars(value).items() if key[0] != "_")]
+            members = [
+                (name, value),
+                *((f"{name}.{key}", member) for key, member in vars(value).items() if key[0] != "_"),
+            ]
             for path, member in members:
                 target = member.fget if isinstance(member, property) else member
                 if callable(target) and not inspect.getdoc(target):

@@ -305,7 +305,10 @@ def test_the_server_command_serves_and_stops_on_a_signal() -> None:
 
 def test_the_server_command_refuses_nonsense() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "realtime_client", "serve", "--port", "many"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "realtime_client", "serve", "--port", "many"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "--port" in done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from realtime_client import RealtimeError, Status, WebSocketClient
+from realtime_client import Opened, RealtimeError, Status, WebSocketClient
 from realtime_client.testing import RealtimeServer
 
 from .conftest import FAST, TIMEOUT, Heard
@@ -127,7 +127,7 @@ async def test_tls_with_a_server_that_speaks_none() -> None:
 )
 async def test_a_final_http_status_is_raised_at_once(status: int, code: str) -> None:
     async with Peer(lambda connection: connection.answer(f"{status} No")) as peer:
-        client = WebSocketClient(peer.url, **FAST)  # type: ignore[arg-type]
+        client = WebSocketClient(peer.url, **FAST)
         client.on("error", lambda: None)
         with pytest.raises(RealtimeError) as raised:
             await client.connect()
@@ -148,11 +148,13 @@ async def test_retry_after_is_honoured(status: int) -> None:
             await plain(connection)
 
     async with Peer(behave) as peer:
-        client = WebSocketClient(peer.url, **FAST)  # type: ignore[arg-type]
+        client = WebSocketClient(peer.url, **FAST)
         errors = Heard(client, "error")
         async with client:
             pass
-        assert [(error.code, error.status, error.retry_after) for error in errors.values] == [("http_status", status, 1.0)]
+        assert [(error.code, error.status, error.retry_after) for error in errors.values] == [
+            ("http_status", status, 1.0)
+        ]
         assert attempts[1] - attempts[0] >= 0.99
 
 
@@ -187,7 +189,7 @@ async def test_a_server_that_closes_at_once_in_a_loop_is_not_hammered() -> None:
         await connection.close(1011, "sorry")
 
     async with Peer(behave) as peer:
-        client = WebSocketClient(peer.url, protocol="plain", **FAST)  # type: ignore[arg-type]
+        client = WebSocketClient(peer.url, protocol="plain", **FAST)
         closed = Heard(client, "close")
         began = asyncio.get_running_loop().time()
         await client.connect()
@@ -205,7 +207,7 @@ async def test_a_final_close_code_ends_it() -> None:
         await connection.close(4501, "banned")
 
     async with Peer(behave) as peer:
-        client = WebSocketClient(peer.url, protocol="plain", **FAST)  # type: ignore[arg-type]
+        client = WebSocketClient(peer.url, protocol="plain", **FAST)
         errors, closed, status = Heard(client, "error"), Heard(client, "close"), Heard(client, "status")
         await client.connect()
         channel = client.channel("room")
@@ -290,7 +292,7 @@ async def test_invalid_utf8_costs_the_connection_and_it_comes_back() -> None:
         await connection.until_gone()
 
     async with Peer(behave) as peer:
-        client = WebSocketClient(peer.url, protocol="plain", **FAST)  # type: ignore[arg-type]
+        client = WebSocketClient(peer.url, protocol="plain", **FAST)
         status = Heard(client, "status")
         await client.connect()
         await status.until(lambda seen: "reconnecting" in seen and seen[-1] == "connected")
@@ -335,7 +337,7 @@ async def test_the_headers_the_query_and_the_subprotocols_arrive() -> None:
 
 
 async def test_a_server_that_acknowledges_no_subprotocol_is_plain() -> None:
-    opened = []
+    opened: list[Opened] = []
     async with Peer(plain) as peer:
         client = WebSocketClient(peer.url)
         client.on("open", opened.append)
@@ -354,7 +356,7 @@ async def test_realtime_v1_alone_is_refused_by_a_plain_server() -> None:
 
 
 async def test_a_drain_brings_the_client_back(server: RealtimeServer) -> None:
-    client = WebSocketClient(server.url, **FAST)  # type: ignore[arg-type]
+    client = WebSocketClient(server.url, **FAST)
     closed, status = Heard(client, "close"), Heard(client, "status")
     async with client:
         server.disconnect_all()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class Watchless(asyncio.SelectorEventLoop):
     """A loop that watches no descriptors, as the default one of Windows."""
 
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:
+    def add_reader(self, *arguments: Any) -> None:  # type: ignore[override]
         raise NotImplementedError
 
 
@@ -183,7 +183,6 @@ def in_child(client: WebSocketClient, unused: WebSocketClient, url: str, queue: 
             outcomes.append("nothing")
         except RealtimeError as error:
             outcomes.append(error.code)
-    del client
     run(talk(url))
     outcomes.append("talked")
 

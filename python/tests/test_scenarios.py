@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime_client import Message, Receipt, RealtimeError, WebSocketClient
+from realtime_client import Message, RealtimeError, Receipt, WebSocketClient
 from realtime_client._options import _PATHS
 from realtime_client.testing import FaultProxy, RealtimeServer
 

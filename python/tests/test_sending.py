@@ -128,7 +128,7 @@ async def test_disconnect_offline_fails_what_is_queued(server: RealtimeServer) -
 async def test_what_was_sent_into_a_cut_arrives_once(server: RealtimeServer, proxy: FaultProxy) -> None:
     async with (
         WebSocketClient(server.url) as receiver,
-        WebSocketClient(proxy.url, **FAST) as sender,  # type: ignore[arg-type]
+        WebSocketClient(proxy.url, **FAST) as sender,
     ):
         got, status = Heard(receiver.channel("room"), "said"), Heard(sender, "status")
         await receiver.channel("room").subscribe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ async def test_a_server_starts_stops_and_comes_back_on_its_port() -> None:
     await server.start()
     await server.start()
     url = server.url
-    async with WebSocketClient(url, **FAST) as client:  # type: ignore[arg-type]
+    async with WebSocketClient(url, **FAST) as client:
         status = Heard(client, "status")
         assert server.connection_count == 1
         await server.stop()
@@ -56,8 +57,14 @@ async def test_a_drain_asks_clients_to_leave() -> None:
 
 
 def test_options_of_the_server_are_checked() -> None:
-    for options in ({"port": -1}, {"rate": "fast"}, {"tls_key": "alone"}, {"token_secret": "a", "jwt_secret": "b"}):
-        server = RealtimeServer(**options)  # type: ignore[arg-type]
+    bad: list[dict[str, Any]] = [
+        {"port": -1},
+        {"rate": "fast"},
+        {"tls_key": "alone"},
+        {"token_secret": "a", "jwt_secret": "b"},
+    ]
+    for options in bad:
+        server = RealtimeServer(**options)
         with pytest.raises(RealtimeError) as raised:
             server._start()
         assert raised.value.code == "invalid_option"
@@ -73,7 +80,7 @@ async def test_a_taken_port_is_an_error(server: RealtimeServer) -> None:
 async def test_the_proxy_cuts_stalls_delays_and_limits(server: RealtimeServer) -> None:
     loop = asyncio.get_running_loop()
     with FaultProxy(server.url) as proxy:
-        async with WebSocketClient(proxy.url, **FAST) as client:  # type: ignore[arg-type]
+        async with WebSocketClient(proxy.url, **FAST) as client:
             status, channel = Heard(client, "status"), client.channel("room")
             assert (proxy.connections, proxy.cuts) == (1, 0)
 

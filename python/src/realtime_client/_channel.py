@@ -105,10 +105,10 @@ class RealtimeChannel(Emitter):
     def send(self, event: str, payload: object = None) -> Pending[Receipt]:
         """Publishes to the channel: anything that JSON carries, or `bytes` (also `bytearray` and `memoryview`).
 
-        It is on its way when this returns, in the order of the calls; await the result for the `Receipt`. It need not be
-        subscribed. Offline it is kept and sent once connected, and after a cut it is sent again with the same id, so
-        that it arrives once. Raises at once what is known at once (`invalid_payload`, `invalid_name`, `closed`,
-        `queue_full`); what fails later and is not awaited goes to the client's `"error"` event.
+        It is on its way when this returns, in the order of the calls; await the result for the `Receipt`. The channel
+        need not be subscribed. Offline it is kept and sent once connected, and after a cut it is sent again with the
+        same id, so that it arrives once. Raises at once what is known at once (`invalid_payload`, `invalid_name`,
+        `closed`, `queue_full`); what fails later and is not awaited goes to the client's `"error"` event.
         """
         return self._client._send(self, event, payload)
 
@@ -260,6 +260,8 @@ def _check_name(name: str) -> None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
-        raise RealtimeError("invalid_name", "the channel name holds a lone surrogate, which UTF-8 does not have") from None
+        raise RealtimeError(
+            "invalid_name", "the channel name holds a lone surrogate, which UTF-8 does not have"
+        ) from None
     if not 1 <= size <= _MAX_NAME_BYTES:
         raise RealtimeError("invalid_name", f"a channel name must have 1 to {_MAX_NAME_BYTES} UTF-8 bytes, not {size}")

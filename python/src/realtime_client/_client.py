@@ -209,13 +209,14 @@ class WebSocketClient(Emitter):
         if link is None:
             return
         if link.loop is not None and link.loop.is_closed():
-            return self._abandon()
+            self._abandon()
+            return
         link = self._bind()
         loop = asyncio.get_running_loop()
         end = loop.time() + _FLUSH
         while self._outbox.waiting and self.is_connected and loop.time() < end:
             await asyncio.wait([entry[0] for entry in self._outbox.waiting], timeout=end - loop.time())
-        self._ended = RealtimeError("closed", "the client was disconnected by its application; connect() opens it again")
+        self._ended = _disconnected()
         link.native.disconnect(max(end - loop.time(), 0.0))
         self._outbox.pump(link)
         if not self._is_settled():
@@ -230,7 +231,6 @@ class WebSocketClient(Emitter):
         if self._ended is not None:  # not connected again meanwhile
             self._end_channels(self._ended)
             link.detach()
-        return None
 
     async def __aenter__(self) -> WebSocketClient:
         try:
@@ -527,8 +527,8 @@ class WebSocketClient(Emitter):
                 _resolve(waiter, None)
         elif status in (Status.ERROR, Status.DISCONNECTED):
             if retry_in is None and self._ended is None:
-                self._ended = error or RealtimeError("closed", "the client was disconnected by its application")
-            self._fail_connecting(error or self._ended)
+                self._ended = error or _disconnected()
+            self._fail_connecting(error or self._ended or _disconnected())
             if self._link is not None:
                 self._outbox.pump(self._link)
         change = StatusChange(status, error, None if retry_in is None else retry_in / 1000)
@@ -601,6 +601,10 @@ class WebSocketClient(Emitter):
 def _resolve(future: asyncio.Future[T], value: T) -> None:
     if not future.done():
         future.set_result(value)
+
+
+def _disconnected() -> RealtimeError:
+    return RealtimeError("closed", "the client was disconnected by its application; connect() opens it again")
 
 
 def _ignore(error: BaseException) -> None:

@@ -62,7 +62,7 @@ class MessageIterator:
 
 
 class Tap:
-    """What an iterator has not taken yet. The channel holds this, not the iterator, so that one left behind is noticed."""
+    """What an iterator has not taken yet. The channel holds this, not the iterator: one left behind is noticed."""
 
     __slots__ = ("current", "ended", "error", "queue", "waiter")
 

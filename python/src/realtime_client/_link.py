@@ -11,7 +11,7 @@ from ._realtime import Connection
 
 
 class Link:
-    """The native connection and how it wakes an event loop: a byte on a descriptor, or a thread where a loop watches none.
+    """The native connection, and how it wakes a loop: a byte on a descriptor, or a thread where it watches none.
 
     The loop holds an attached link, and with it the client, as it holds a socket.
     """

@@ -31,7 +31,9 @@ class RealtimeManager(Emitter):
         and not disconnected since. With the same URL it connects the client that there is.
         """
         if self._client is not None and self._client.url != url:
-            raise RealtimeError("invalid_option", f"the manager has a client for {self._client.url}; disconnect it first")
+            raise RealtimeError(
+                "invalid_option", f"the manager has a client for {self._client.url}; disconnect it first"
+            )
         if self._client is None:
             self._client = WebSocketClient(url, **options)
             self._client._listeners = self._listeners

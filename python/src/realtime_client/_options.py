@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 from ._errors import RealtimeError
 from ._realtime import check_options
 
-TokenProvider = Callable[[], "str | None | Awaitable[str | None]"]
+TokenProvider = Callable[[], "str | Awaitable[str | None] | None"]
 
 
 class Options(TypedDict, total=False):

@@ -2,6 +2,20 @@
 
 from typing import Any, Final, final
 
+__all__ = [
+    "VERSION",
+    "Connection",
+    "Encoded",
+    "FaultProxy",
+    "Message",
+    "Receipt",
+    "Server",
+    "check_options",
+    "encode",
+    "note_fork",
+    "run_cli",
+]
+
 VERSION: Final[str]
 
 @final

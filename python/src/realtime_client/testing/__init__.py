@@ -133,7 +133,7 @@ class RealtimeServer:
             await asyncio.get_running_loop().run_in_executor(None, server.stop)
 
     async def drain(self, spread: float = 0.0) -> None:
-        """Asks every client to leave within `spread` seconds, and waits for that. Clients come back, or go elsewhere."""
+        """Asks every client to leave within `spread` seconds, and waits for that."""
         await asyncio.get_running_loop().run_in_executor(None, self._running().drain, spread)
 
     @property
