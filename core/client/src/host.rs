@@ -15,6 +15,7 @@ pub trait Host: Send + 'static {
     /// Ends a batch: nothing more comes in this turn of the driver. Called only after at least one event or token request.
     fn flush(&mut self);
 
-    /// The driver has ended, and with it the host: nothing follows. Every pending send has had its outcome.
+    /// The driver has ended: nothing follows, and every pending send has had its outcome. Not called where the runtime
+    /// is shut down around the driver; then the host is only dropped.
     fn stopped(&mut self) {}
 }

@@ -93,8 +93,8 @@ impl State {
         self.requests.fail_all(error);
         self.end_subscriptions();
         self.direct.retire();
-        self.status
-            .send_if_modified(|(status, _)| std::mem::replace(status, Status::Disconnected) != Status::Disconnected);
+        // Also where nothing changes: who waits has to look again.
+        self.status.send_modify(|(status, _)| *status = Status::Disconnected);
         self.writable.notify_one();
         for mailbox in lock(&self.events).take().into_iter().flatten() {
             mailbox.upgrade().inspect(|mailbox| mailbox.close());
