@@ -1,4 +1,6 @@
+use futures_util::SinkExt;
 use realtime_client::{Client, ClientEvent, Events, Protocol, Status};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Backend, Peer, event, next_error, quick, until_status, within};
 
@@ -24,6 +26,33 @@ async fn json_that_is_none_is_an_error_and_the_connection_goes_on() {
     peer.send(r#"{"type":"fine","payload":1}"#).await;
     assert_eq!(within(messages.recv()).await.unwrap().event(), "fine");
     assert_eq!(client.stats().malformed, 4);
+    assert_eq!(client.stats().reconnects, 0);
+}
+
+#[tokio::test]
+async fn messages_that_the_full_protocol_does_not_know_are_told_and_left_out() {
+    let backend = Backend::start().await;
+    let client = Client::builder(quick(&backend.url())).start().unwrap();
+    let (mut events, mut messages) = (client.events(), client.messages());
+    let mut peer = backend.v1_peer().await;
+    until_status(&mut events, Status::Connected).await;
+    for (bad, code) in [
+        (r#"{"type":"from_the_future","x":1}"#, "unknown_type"),
+        (r#"{"type":"receipt","id":"one"}"#, "malformed"),
+        ("nonsense", "malformed"),
+    ] {
+        peer.send(bad).await;
+        assert_eq!(next_error(&mut events).await.code(), code, "{bad}");
+    }
+    peer.socket.send(Message::binary(vec![0x7f, 0, 1])).await.unwrap();
+    assert_eq!(next_error(&mut events).await.code(), "unknown_type");
+    // Several messages in one frame, the bad one between good ones.
+    let good = r#"{"type":"direct","event":"fine","timestamp":1,"payload":1}"#;
+    peer.send(format!("{good}\n{{\"type\":\n{good}")).await;
+    for _ in 0..2 {
+        assert_eq!(within(messages.recv()).await.unwrap().event(), "fine");
+    }
+    assert_eq!(client.stats().malformed, 5);
     assert_eq!(client.stats().reconnects, 0);
 }
 

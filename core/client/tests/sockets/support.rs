@@ -93,6 +93,26 @@ impl Backend {
         (accepted.ok().map(|socket| Peer { socket }), seen.unwrap())
     }
 
+    /// Takes a client that speaks the full protocol, and welcomes it.
+    pub(crate) async fn v1_peer(&self) -> Peer {
+        let stream = self.tcp().await;
+        #[allow(clippy::result_large_err)] // The library wants its own type here.
+        let accepted = within(accept_hdr_async(stream, |_: &Request, mut response: Response| {
+            response.headers_mut().insert("sec-websocket-protocol", "realtime.v1".parse().unwrap());
+            Ok(response)
+        }))
+        .await;
+        let mut peer = Peer { socket: accepted.unwrap() };
+        let hello = peer.json("hello").await;
+        let welcome = serde_json::json!({
+            "type": "welcome", "session": hello["session"], "connection": "c1", "resumed": false, "heartbeat": 30_000,
+            "timeout": 60_000, "encoding": "text", "time": 1, "server": "a test",
+            "limits": {"frame": 1 << 20, "payload": 1 << 20, "channels": 10, "inflight": 10, "rate": 0},
+        });
+        peer.send(welcome.to_string()).await;
+        peer
+    }
+
     /// Takes a client that speaks `plain` and asks for no subprotocol.
     pub(crate) async fn peer(&self) -> Peer {
         self.accept().await.0.unwrap()
