@@ -34,7 +34,7 @@ export interface Host {
   subscribe(name: string): void;
   unsubscribe(id: number): void;
   send(channel: string, id: number, event: string, payload: unknown): Promise<Receipt>;
-  consumed(channel: RealtimeChannel<any>, bytes: number): void;
+  consumed(id: number, bytes: number): void;
   handlerFailed(error: unknown, event: string, channel: string): void;
 }
 
@@ -109,7 +109,7 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
     if (this.#state === "idle" || this.#state === "unsubscribing") return;
     this.#state = "unsubscribing";
     this.#host.unsubscribe(this.#id);
-    for (const { size } of this.#backlog.splice(0)) this.#host.consumed(this, size);
+    for (const { size } of this.#backlog.splice(0)) this.#host.consumed(this.#id, size);
     for (const queue of this.#queues) queue.stop();
     this.#rejectReady(new RealtimeError("closed", `channel ${quote(this.name)} was unsubscribed`));
   }
@@ -159,7 +159,7 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
   }
 
   #deliver(message: ChannelMessage, size: number): void {
-    if (this.#state === "unsubscribing" || this.#state === "idle") return this.#host.consumed(this, size);
+    if (this.#state === "unsubscribing" || this.#state === "idle") return this.#host.consumed(this.#id, size);
     if (this.#busy) this.#backlog.push({ message, size });
     else this.#handle(message, size);
   }
@@ -168,11 +168,11 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
     const { event, data } = message;
     const own = event === "gap" || event === "state";
     const promises = own ? undefined : this.#emitter.emit(event, data, message);
-    if (promises === undefined && this.#queues.size === 0) return this.#host.consumed(this, size);
+    if (promises === undefined && this.#queues.size === 0) return this.#host.consumed(this.#id, size);
     // Consumed once the slowest of them is done.
     let holders = this.#queues.size + (promises === undefined ? 0 : 1);
     const release = (): void => {
-      if (--holders === 0) this.#host.consumed(this, size);
+      if (--holders === 0) this.#host.consumed(this.#id, size);
     };
     for (const queue of this.#queues) queue.push(message, release);
     if (promises === undefined) return;

@@ -90,7 +90,6 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   readonly #token: TokenProvider | undefined;
   readonly #channels = new Map<string, RealtimeChannel<any>>();
   readonly #byId: { channel: RealtimeChannel<any>; driver: ChannelDriver }[] = [];
-  readonly #ids = new Map<RealtimeChannel<any>, number>();
   readonly #connecting: Waiter[] = [];
   readonly #disconnecting: Waiter[] = [];
   readonly #warned = new Set<string>();
@@ -117,7 +116,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       subscribe: (name) => void native(() => this.#native.subscribe(name)),
       unsubscribe: (id) => this.#native.unsubscribe(id),
       send: (channel, id, event, payload) => this.#outbox.send(channel, id, event, payload),
-      consumed: (channel, bytes) => this.#countConsumed(this.#ids.get(channel)!, bytes),
+      consumed: (id, bytes) => this.#countConsumed(id, bytes),
       handlerFailed: (error, event, channel) => this.#handlerFailed(error, event, channel),
     };
     this.#sink = {
@@ -186,7 +185,6 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       const id = native(() => this.#native.channel(name));
       channel = new RealtimeChannel(name, id, this.#host);
       this.#channels.set(name, channel);
-      this.#ids.set(channel, id);
       this.#byId[id] = { channel, driver: drivers.get(channel)! };
     }
     return channel as RealtimeChannel<ChannelMessages>;
