@@ -110,6 +110,20 @@ fn max_attempts_ends_everything_with_typed_errors() {
 }
 
 #[test]
+fn giving_up_while_probing_is_told_though_the_status_stays_error() {
+    let mut config = config();
+    config.attempts_until_error = 1;
+    config.max_attempts = Some(2);
+    let mut bench = Bench::new(config);
+    bench.connect();
+    bench.open_failed(unreachable());
+    bench.pass_to_deadline();
+    bench.open_failed(unreachable());
+    assert_eq!(bench.statuses(), [Status::Connecting, Status::Error, Status::Error]);
+    assert!(matches!(bench.events.last(), Some(Event::Status { retry_in: None, .. })));
+}
+
+#[test]
 fn http_statuses_decide_by_policy() {
     let http = |status| OpenError::Http { status, retry_after: None };
     for (status, code) in [(401, "unauthenticated"), (403, "http_status"), (404, "http_status"), (426, "http_status")] {

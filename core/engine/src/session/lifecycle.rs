@@ -299,7 +299,9 @@ impl Session {
         for id in self.wanted_channels() {
             self.set_channel_state(id, ChannelState::Failed, Some(error.clone()));
         }
-        self.set_status(Status::Error, Some(error), None);
+        // Also where it probed in that status before: that no attempt follows is news.
+        self.status = Status::Error;
+        self.event(Event::Status { status: Status::Error, reason: Some(error), retry_in: None });
     }
 
     pub(super) fn finish_disconnect(&mut self) {
