@@ -154,6 +154,7 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
     return queue as AsyncIterableIterator<any>;
   }
 
+  /** @internal */
   [inspect.custom](): string {
     return `RealtimeChannel { name: ${quote(this.name)}, state: "${this.#state}" }`;
   }

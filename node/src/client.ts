@@ -1,80 +1,28 @@
 import { inspect } from "node:util";
 import { RealtimeChannel, drivers, type ChannelDriver, type Host } from "./channel.js";
+import {
+  RESERVED,
+  type ClientEventName,
+  type ClientHandler,
+  type CloseInfo,
+  type OpenInfo,
+  type StatusDetail,
+} from "./client-events.js";
+import { Consumption } from "./consumption.js";
 import { Emitter, type Handler } from "./emitter.js";
 import { RealtimeError, fromNative, native, type NativeError } from "./errors.js";
 import { drain, type Incoming, type Report, type Sink } from "./inbox.js";
 import type { ChannelMessage, Gap, Message, Receipt } from "./message.js";
+import { KeepAlive } from "./keep-alive.js";
 import { nativeModule, type NativeClient } from "./native.js";
 import { toNative, type ClientOptions, type TokenProvider } from "./options.js";
 import { Outbox, checkName } from "./outbox.js";
 import type { Stats, Status } from "./stats.js";
 
-/** A connection that is ready. */
-export interface OpenInfo {
-  /** `realtime.v1` or `plain`. */
-  readonly dialect: "realtime.v1" | "plain" | (string & {});
-  /** The server's id of the connection (`realtime.v1`). */
-  readonly connection: string | undefined;
-  /** Whether the server still knew this client from before. */
-  readonly resumed: boolean;
-  /** The verified user. */
-  readonly user: string | undefined;
-}
-
-/** A connection that was open and is gone. */
-export interface CloseInfo {
-  readonly code: number;
-  readonly reason: string;
-  readonly reconnecting: boolean;
-}
-
-/** Why the status is what it is. */
-export interface StatusDetail {
-  readonly reason: RealtimeError | undefined;
-  /** Milliseconds until the next attempt. */
-  readonly retryIn: number | undefined;
-}
-
-/** The client's own events; a backend's type with such a name arrives under `message` only. */
-export interface ClientEvents {
-  open: [info: OpenInfo];
-  close: [info: CloseInfo];
-  status: [status: Status, detail: StatusDetail];
-  /** Something went wrong that belongs to no awaited send: the client goes on. */
-  error: [error: RealtimeError];
-  /** A binary message of the backend to this client. */
-  binary: [data: Buffer, message: Message<Buffer>];
-  /** The event loop was blocked for `duration` milliseconds while something waited. Pings were answered all the same. */
-  stalled: [duration: number];
-  /** Every message: of the backend, and of all channels. */
-  message: [message: Message];
-}
-
-/** The handler of an event: one of the client's own, or a message type of the backend. */
-export type ClientHandler<Events extends object, K> = K extends keyof ClientEvents
-  ? (...args: ClientEvents[K]) => unknown
-  : K extends keyof Events & string
-    ? (payload: Events[K], message: Message<Events[K], K>) => unknown
-    : never;
-
-/** The events that a client can have handlers for. */
-export type ClientEventName<Events extends object> = keyof ClientEvents | (keyof Events & string);
-
-const RESERVED: ReadonlySet<string> = new Set([
-  "open",
-  "close",
-  "status",
-  "error",
-  "binary",
-  "stalled",
-  "message",
-] satisfies (keyof ClientEvents)[]);
-
 /** How long `disconnect()` waits for receipts. */
 const FLUSH_MS = 5000;
 /** Batches taken in one turn of the event loop. */
 const BATCHES_PER_TURN = 4;
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 interface Waiter {
   resolve: () => void;
@@ -95,14 +43,11 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   readonly #warned = new Set<string>();
   readonly #host: Host;
   readonly #sink: Sink;
-  /** Bytes consumed since the last report, by channel id (-1: messages of the backend). */
-  readonly #consumed = new Map<number, number>();
-  #reportingConsumed = false;
+  readonly #consumption: Consumption;
   #status: Status = "disconnected";
   /** Not connected, and not trying. */
   #ended = true;
-  #keepAlive: NodeJS.Timeout | undefined;
-  #referenced = true;
+  readonly #keepAlive = new KeepAlive(this);
 
   constructor(options: ClientOptions) {
     const json = toNative(options);
@@ -111,12 +56,13 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     this.#emitter = new Emitter((error, event) => this.#handlerFailed(error, event, undefined));
     const wake = WebSocketClient.#waker(new WeakRef(this));
     this.#native = native(() => new (nativeModule().Client)(json, wake));
+    this.#consumption = new Consumption(this.#native);
     this.#outbox = new Outbox(this.#native, options.queue ?? {}, (error) => this.#reportError(error));
     this.#host = {
       subscribe: (name) => void native(() => this.#native.subscribe(name)),
       unsubscribe: (id) => this.#native.unsubscribe(id),
       send: (channel, id, event, payload) => this.#outbox.send(channel, id, event, payload),
-      consumed: (id, bytes) => this.#countConsumed(id, bytes),
+      consumed: (id, bytes) => this.#consumption.add(id, bytes),
       handlerFailed: (error, event, channel) => this.#handlerFailed(error, event, channel),
     };
     this.#sink = {
@@ -125,7 +71,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       failed: (request, error) => this.#outbox.fail(request, error),
       report: (report) => this.#take(report),
       malformed: (error, channel, size) => {
-        this.#countConsumed(channel, size);
+        this.#consumption.add(channel, size);
         this.#reportError(error);
       },
     };
@@ -152,7 +98,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     promise.catch(() => {});
     try {
       native(() => this.#native.connect());
-      this.#hold();
+      this.#keepAlive.hold();
       if (this.isConnected) this.#settle(this.#connecting);
       else if (this.#ended) this.#status = "connecting";
       this.#ended = false;
@@ -168,7 +114,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     this.#outbox.flush();
     const promise = new Promise<void>((resolve, reject) => this.#disconnecting.push({ resolve, reject }));
     // Also where the client had ended already: somebody waits for this.
-    this.#hold();
+    this.#keepAlive.hold();
     this.#native.disconnect(FLUSH_MS);
     return promise;
   }
@@ -234,32 +180,19 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
 
   /** Lets the process exit while the client is open. */
   unref(): this {
-    this.#referenced = false;
-    this.#keepAlive?.unref();
+    this.#keepAlive.unref();
     return this;
   }
 
   /** An open client keeps the process alive, like a socket: this is the default. */
   ref(): this {
-    this.#referenced = true;
-    this.#keepAlive?.ref();
+    this.#keepAlive.ref();
     return this;
   }
 
+  /** @internal */
   [inspect.custom](): string {
     return `WebSocketClient { url: ${JSON.stringify(this.url)}, status: "${this.#status}" }`;
-  }
-
-  #hold(): void {
-    if (this.#keepAlive !== undefined) return;
-    // Its argument keeps an open client from being collected, whoever else forgot it.
-    this.#keepAlive = setInterval((_open: this) => {}, LONGEST_TIMER, this);
-    if (!this.#referenced) this.#keepAlive.unref();
-  }
-
-  #letGo(): void {
-    clearInterval(this.#keepAlive);
-    this.#keepAlive = undefined;
   }
 
   /** The native side must not keep an abandoned client from being collected: a scope of its own, without `this`. */
@@ -276,7 +209,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     for (let batch = 0; more && batch < BATCHES_PER_TURN; batch++) more = drain(this.#native, this.#sink);
     // Timers and other sockets get their turn in between.
     if (more) setImmediate(() => this.#drain());
-    this.#reportConsumed();
+    this.#consumption.report();
   }
 
   #dispatch({ channel: id, event, data, binary, offset, timestamp, user, size }: Incoming): void {
@@ -286,7 +219,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     if (target !== undefined) return target.driver.deliver(message as ChannelMessage, size);
     if (binary) this.#emitter.emit("binary", data, message);
     else if (!RESERVED.has(event)) this.#emitter.emit(event, data, message);
-    this.#countConsumed(id, size);
+    this.#consumption.add(id, size);
   }
 
   #take(report: Report): void {
@@ -334,7 +267,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     this.#status = status;
     this.#ended = status === "disconnected" || (status === "error" && retryIn === undefined);
     if (this.#ended) {
-      this.#letGo();
+      this.#keepAlive.release();
       this.#outbox.end(reason);
       for (const { driver } of this.#channelsById()) driver.ended(status === "error" ? reason : undefined);
     }
@@ -370,23 +303,6 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     } catch (error) {
       this.#native.answerToken(request, null, error instanceof Error ? error.message : String(error));
     }
-  }
-
-  #countConsumed(id: number, bytes: number): void {
-    this.#consumed.set(id, (this.#consumed.get(id) ?? 0) + bytes);
-    // Inside a drain this is followed by its report; loops and async handlers report once per turn.
-    if (this.#reportingConsumed) return;
-    this.#reportingConsumed = true;
-    queueMicrotask(() => this.#reportConsumed());
-  }
-
-  #reportConsumed(): void {
-    this.#reportingConsumed = false;
-    if (this.#consumed.size === 0) return;
-    const pairs: number[] = [];
-    for (const [id, bytes] of this.#consumed) pairs.push(id, bytes);
-    this.#consumed.clear();
-    this.#native.consumed(pairs);
   }
 
   #handlerFailed(cause: unknown, event: string, channel: string | undefined): void {

@@ -1,7 +1,14 @@
 export { RealtimeChannel } from "./channel.js";
 export type { ChannelEventName, ChannelEvents, ChannelHandler, ChannelState } from "./channel.js";
 export { WebSocketClient } from "./client.js";
-export type { ClientEventName, ClientEvents, ClientHandler, CloseInfo, OpenInfo, StatusDetail } from "./client.js";
+export type {
+  ClientEventName,
+  ClientEvents,
+  ClientHandler,
+  CloseInfo,
+  OpenInfo,
+  StatusDetail,
+} from "./client-events.js";
 export { RealtimeError } from "./errors.js";
 export type { ErrorCode, ErrorDetails } from "./errors.js";
 export { RealtimeManager, realtimeManager } from "./manager.js";

@@ -1,5 +1,6 @@
 import type { RealtimeChannel } from "./channel.js";
-import { WebSocketClient, type ClientEventName, type ClientHandler } from "./client.js";
+import type { ClientEventName, ClientHandler } from "./client-events.js";
+import { WebSocketClient } from "./client.js";
 import type { Handler } from "./emitter.js";
 import { RealtimeError } from "./errors.js";
 import type { ClientOptions } from "./options.js";

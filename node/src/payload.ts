@@ -23,6 +23,7 @@ export function encodeJson(payload: unknown): string {
 
 /** The bytes of a binary payload, copied because the caller may change them before they are sent. @internal */
 export function encodeBinary(payload: unknown): Buffer | undefined {
+  if (typeof payload !== "object") return undefined;
   if (payload instanceof Uint8Array) return Buffer.from(payload);
   if (ArrayBuffer.isView(payload)) {
     return Buffer.from(Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength));

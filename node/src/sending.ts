@@ -9,7 +9,6 @@ import type { Receipt } from "./message.js";
  * @internal
  */
 export class Sending implements Promise<Receipt> {
-  readonly [Symbol.toStringTag] = "Promise";
   readonly channel: string | undefined;
   #outcome: Receipt | RealtimeError | undefined;
   #failed = false;
@@ -19,6 +18,10 @@ export class Sending implements Promise<Receipt> {
 
   constructor(channel: string | undefined) {
     this.channel = channel;
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Promise";
   }
 
   succeed(receipt: Receipt): void {
