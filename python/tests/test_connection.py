@@ -110,6 +110,22 @@ async def test_max_attempts_gives_up_and_says_so(proxy: FaultProxy) -> None:
     await client.disconnect()
 
 
+async def test_giving_up_while_probing_fails_who_waits(proxy: FaultProxy) -> None:
+    proxy.cut()
+    client = WebSocketClient(proxy.url, attempts_until_error=1, max_attempts=3, **FAST)
+    client.on("error", lambda: None)
+    subscribing = client.channel("room").subscribe()
+    with pytest.raises(RealtimeError):
+        await client.connect()
+    with pytest.raises(RealtimeError) as raised:
+        await asyncio.wait_for(subscribing, TIMEOUT)
+    assert raised.value.code == "max_attempts"
+    with pytest.raises(RealtimeError) as raised:
+        await asyncio.wait_for(client.channel("other").subscribe(), TIMEOUT)
+    assert raised.value.code == "max_attempts"
+    await client.disconnect()
+
+
 async def test_without_reconnect_the_first_failure_is_the_last(proxy: FaultProxy) -> None:
     proxy.cut()
     client = WebSocketClient(proxy.url, reconnect=False)
