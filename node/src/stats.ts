@@ -32,6 +32,8 @@ export interface Stats {
   unroutable: number;
   /** Messages that could not be understood; each is an `error` event. */
   malformed: number;
+  /** Answers to sends that had ended already; dropped. */
+  unexpected: number;
   /** Times that a connection was made after the first. */
   reconnects: number;
   /** Failed attempts in a row. */
