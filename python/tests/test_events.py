@@ -314,7 +314,7 @@ def test_public_functions_have_documentation() -> None:
     for module in (realtime_client, realtime_client.testing):
         for name in module.__all__:
             value = getattr(module, name)
-            if not inspect.isclass(value):
+            if not inspect.isclass(value) or name == "Handler":  # which Python 3.10 takes for a class
                 continue
             members = [
                 (name, value),

@@ -37,11 +37,10 @@ struct State {
 
 #[pymethods]
 impl Connection {
-    /// `descriptor` is an eventfd or the writing end of a pipe; without one, a thread calls `wait`.
     #[new]
-    fn new(py: Python<'_>, options: &str, waits: bool, descriptor: Option<i32>) -> PyResult<Self> {
+    fn new(py: Python<'_>, options: &str, waits: bool) -> PyResult<Self> {
         let options = Options::parse(options).map_err(|e| raise(py, &e))?;
-        let wake = Wake::new(descriptor)?;
+        let wake = Wake::default();
         let waker = wake.clone();
         let bridge = realtime_bridge::Connection::open(options, move || waker.wake()).map_err(|e| raise(py, &e))?;
         Ok(Self {
@@ -165,6 +164,11 @@ impl Connection {
             self.bridge.recycle(batch);
         }
         outcome.map(|()| more)
+    }
+
+    /// Wakes by writing to an eventfd or a pipe from now on, of which it takes a copy. `None`: only by `wait`.
+    fn set_descriptor(&self, descriptor: Option<i32>) -> PyResult<()> {
+        Ok(self.wake.set_descriptor(descriptor)?)
     }
 
     /// Blocks until there is something to drain; `False` once closed.

@@ -1,25 +1,38 @@
 //! How the I/O thread wakes the event loop without the GIL.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Wakes who watches the file descriptor, and who waits: which of them there is depends on the event loop.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wake {
-    state: Arc<(Mutex<State>, Condvar)>,
-    #[cfg(unix)]
-    file: Option<Arc<std::fs::File>>,
+    shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// An eventfd, or the writing end of a pipe that does not block.
+    file: Option<File>,
     woken: bool,
     closed: bool,
 }
 
 impl Wake {
-    /// With a copy of the descriptor of an eventfd or a pipe that does not block; without one, for [`Wake::wait`].
+    pub(crate) fn wake(&self) {
+        let mut state = self.lock();
+        state.woken = true;
+        if let Some(file) = &mut state.file {
+            // Eight bytes are what an eventfd takes. Fails only where it is full, and the watcher awake already.
+            let _ = file.write(&1u64.to_ne_bytes());
+        }
+        drop(state);
+        self.shared.1.notify_all();
+    }
+
+    /// Writes to a copy of this descriptor from now on; to none without one.
     #[cfg(unix)]
-    pub(crate) fn new(descriptor: Option<i32>) -> std::io::Result<Self> {
+    pub(crate) fn set_descriptor(&self, descriptor: Option<i32>) -> std::io::Result<()> {
         use std::os::fd::BorrowedFd;
         let file = match descriptor {
             None => None,
@@ -27,40 +40,33 @@ impl Wake {
             // SAFETY: borrowed for the copy only; the caller holds it open, and the system refuses a number that is not.
             Some(number) => Some(unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?),
         };
-        Ok(Self { state: Arc::default(), file: file.map(|file| Arc::new(std::fs::File::from(file))) })
+        self.lock().file = file.map(File::from);
+        Ok(())
     }
 
     #[cfg(not(unix))]
-    pub(crate) fn new(_descriptor: Option<i32>) -> std::io::Result<Self> {
-        Ok(Self { state: Arc::default() })
-    }
-
-    pub(crate) fn wake(&self) {
-        #[cfg(unix)]
-        if let Some(file) = &self.file {
-            use std::io::Write;
-            // Eight bytes are what an eventfd takes. Fails only where it is full, and the watcher awake already.
-            let _ = (&**file).write(&1u64.to_ne_bytes());
-        }
-        self.change(|state| state.woken = true);
+    pub(crate) fn set_descriptor(&self, _descriptor: Option<i32>) -> std::io::Result<()> {
+        Ok(())
     }
 
     /// Blocks until woken; `false` once closed.
     pub(crate) fn wait(&self) -> bool {
-        let (state, changed) = &*self.state;
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state =
-            changed.wait_while(state, |state| !state.woken && !state.closed).unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
+        let waiting = self.shared.1.wait_while(state, |state| !state.woken && !state.closed);
+        let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
         state.woken = false;
         !state.closed
     }
 
     pub(crate) fn close(&self) {
-        self.change(|state| state.closed = true);
+        let mut state = self.lock();
+        state.closed = true;
+        state.file = None;
+        drop(state);
+        self.shared.1.notify_all();
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.0.lock().unwrap_or_else(PoisonError::into_inner));
-        self.state.1.notify_all();
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,39 +17,31 @@ class Link:
     """
 
     def __init__(self, options: str, waits: bool) -> None:
-        self._reader: int | None = None
-        writer: int | None = None
-        if os.name == "posix":
-            self._reader, writer = _descriptors()
-        try:
-            # It takes a copy of the descriptor.
-            self.native = Connection(options, waits, writer)
-        finally:
-            if writer is not None and writer != self._reader:
-                os.close(writer)
+        self.native = Connection(options, waits)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._drain: Callable[[], bool] | None = None
+        self._descriptor: int | None = None
         self._thread: threading.Thread | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], bool]) -> None:
         """Lets `loop` call `drain` when there is something; `True` from it means that there may be more."""
         self.loop, self._drain = loop, drain
-        if self._thread is not None:
-            return
-        if self._reader is not None:
-            with contextlib.suppress(NotImplementedError):
-                loop.add_reader(self._reader, self._readable)
-                return
-        self._thread = threading.Thread(target=self._wait, name="realtime-wake", daemon=True)
-        self._thread.start()
-        atexit.register(self._stop_thread)
+        if not self._watch(loop) and self._thread is None:
+            self._thread = threading.Thread(target=self._wait, name="realtime-wake", daemon=True)
+            self._thread.start()
+            atexit.register(self._stop_thread)
+        # What happened while nobody watched.
+        loop.call_soon(self._run)
 
     def detach(self) -> None:
-        """Lets the loop go. What happens meanwhile waits for the next `attach`."""
+        """Lets the loop go, and the descriptors. What happens meanwhile waits for the next `attach`."""
         loop, self.loop, self._drain = self.loop, None, None
-        if loop is not None and self._reader is not None and not loop.is_closed():
-            with contextlib.suppress(NotImplementedError):
-                loop.remove_reader(self._reader)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            self.native.set_descriptor(None)
+            if loop is not None and not loop.is_closed():
+                loop.remove_reader(descriptor)
+            os.close(descriptor)
 
     def close(self) -> None:
         """Closes the connection at once."""
@@ -59,10 +51,30 @@ class Link:
             self._stop_thread()
             atexit.unregister(self._stop_thread)
 
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> bool:
+        if os.name != "posix":
+            return False
+        reader, writer = _descriptors()
+        try:
+            loop.add_reader(reader, self._readable)
+            # It takes a copy.
+            self.native.set_descriptor(writer)
+        except BaseException as error:
+            os.close(reader)
+            if isinstance(error, NotImplementedError):
+                return False
+            raise
+        else:
+            self._descriptor = reader
+            return True
+        finally:
+            if writer != reader:
+                os.close(writer)
+
     def _readable(self) -> None:
-        if self._reader is not None:
+        if self._descriptor is not None:
             with contextlib.suppress(BlockingIOError):
-                os.read(self._reader, 4096)
+                os.read(self._descriptor, 4096)
         self._run()
 
     def _run(self) -> None:
@@ -89,8 +101,9 @@ class Link:
             self._thread.join()
 
     def __del__(self) -> None:
-        if self._reader is not None:
-            os.close(self._reader)
+        descriptor = getattr(self, "_descriptor", None)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _descriptors() -> tuple[int, int]:
