@@ -138,9 +138,9 @@ async def test_plain_dialect_stops_reading_when_handlers_are_slow() -> None:
                 done.set()
 
         await channel.subscribe()
-        # The server knows the subscription once it has answered what came after it.
+        # The server knows the subscription once it has handled what came after it on the same socket.
         echo = Heard(client, "message")
-        server.publish("room", "said", {"number": 0, "filler": ""})
+        await channel.send("said", {"number": 0})
         await echo.count(1)
         for number in range(1, 300):
             server.publish("room", "said", {"number": number, "filler": "x" * 100})
