@@ -1,0 +1,179 @@
+use std::io;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::case::{Case, Kind};
+use crate::dialect::{Heard, Speaker};
+use crate::feed::{self, Template};
+use crate::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
+use crate::handshake;
+use crate::out::Out;
+
+/// Bytes of a stream that are made at once.
+const BLOCK: usize = 128 << 10;
+const READ: usize = 256 << 10;
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (case, input) = handshake::accept(&mut stream).await?;
+    let speaker = case.dialect.speaker();
+    let mut out = Out::default();
+    speaker.opened(&mut out);
+    let connection =
+        Connection { stream, case, speaker, templates: Vec::new(), input, out, written: 0, heard: 0, streamed: None };
+    connection.run().await
+}
+
+struct Connection {
+    stream: TcpStream,
+    case: Case,
+    speaker: Box<dyn Speaker>,
+    /// One a channel, in the order of the subscriptions.
+    templates: Vec<Template>,
+    input: Vec<u8>,
+    out: Out,
+    /// How much of `out` is with the operating system.
+    written: usize,
+    /// Messages that the client sent.
+    heard: u64,
+    /// Messages of the stream that were made, once it was started.
+    streamed: Option<u64>,
+}
+
+impl Connection {
+    async fn run(mut self) -> io::Result<()> {
+        if !self.take_input()? {
+            return Ok(());
+        }
+        loop {
+            if self.out.bytes.is_empty() {
+                self.fill();
+            }
+            let idle = self.out.bytes.is_empty();
+            let interest = if idle { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+            let ready = self.stream.ready(interest).await?;
+            if ready.is_readable() && !self.read()? {
+                return Ok(());
+            }
+            if !self.out.bytes.is_empty() {
+                self.write()?;
+            }
+        }
+    }
+
+    /// `false` where the client has gone.
+    fn read(&mut self) -> io::Result<bool> {
+        let begin = self.input.len();
+        self.input.resize(begin + READ, 0);
+        let taken = self.stream.try_read(&mut self.input[begin..]);
+        self.input.truncate(begin + taken.as_ref().copied().unwrap_or(0));
+        match taken {
+            Ok(0) => Ok(false),
+            Ok(_) => self.take_input(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            // However a client ends is its own affair: its count says whether it had everything.
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        match self.stream.try_write(&self.out.bytes[self.written..]) {
+            Ok(taken) => self.written += taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if self.written == self.out.bytes.len() {
+            self.out.bytes.clear();
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// Handles every frame that is whole; `false` after a close.
+    fn take_input(&mut self) -> io::Result<bool> {
+        let mut input = std::mem::take(&mut self.input);
+        let mut at = 0;
+        while let Some(frame) = frame::parse(&mut input, at)? {
+            at = frame.payload.end;
+            let payload = &input[frame.payload];
+            match frame.opcode {
+                TEXT | BINARY => self.message(payload)?,
+                PING => self.out.frame(PONG, payload),
+                CLOSE => {
+                    // Blocks for no one: a client that says goodbye reads.
+                    self.out.frame(CLOSE, payload);
+                    self.write()?;
+                    return Ok(false);
+                }
+                _ => {}
+            }
+        }
+        input.drain(..at);
+        self.input = input;
+        self.out.finish();
+        Ok(true)
+    }
+
+    fn message(&mut self, message: &[u8]) -> io::Result<()> {
+        // Several a frame, one a line, where the dialect has that.
+        let lines = if self.out.joins && message.first() == Some(&b'{') { message } else { &[] };
+        if lines.is_empty() {
+            return self.one(message);
+        }
+        lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).try_for_each(|line| self.one(line))
+    }
+
+    fn one(&mut self, message: &[u8]) -> io::Result<()> {
+        match self.speaker.hear(message, &mut self.out)? {
+            Heard::Nothing => {}
+            Heard::Subscribed(channel) => {
+                let message = self.speaker.message(&channel, self.case.payload);
+                let template = Template::new(message).ok_or_else(|| io::Error::other("a template without seq"))?;
+                self.templates.push(template);
+            }
+            Heard::Published => self.published(message)?,
+        }
+        Ok(())
+    }
+
+    fn published(&mut self, message: &[u8]) -> io::Result<()> {
+        if self.templates.len() != self.case.channels {
+            let (is, should) = (self.templates.len(), self.case.channels);
+            return Err(io::Error::other(format!("{is} subscriptions instead of {should}")));
+        }
+        if self.case.kind == Kind::Receive {
+            self.streamed = self.streamed.or(Some(0));
+            return Ok(());
+        }
+        let sequence = feed::sequence(message);
+        if sequence != Some(self.heard) {
+            return Err(io::Error::other(format!("message {sequence:?} came instead of {}", self.heard)));
+        }
+        self.heard += 1;
+        if self.case.kind == Kind::Echo || self.heard == self.case.count {
+            let message = self.templates[0].next(self.heard - 1);
+            self.out.push(message);
+        }
+        Ok(())
+    }
+
+    /// Makes the next block of the stream.
+    fn fill(&mut self) {
+        let Some(mut sequence) = self.streamed else { return };
+        while sequence < self.case.count && self.out.bytes.len() < BLOCK {
+            let channel = (sequence % self.templates.len() as u64) as usize;
+            let template = &mut self.templates[channel];
+            if !self.speaker.may_send(channel) {
+                break;
+            }
+            self.speaker.sent(channel, template.len() as u64);
+            self.out.push(template.next(sequence));
+            sequence += 1;
+        }
+        self.out.finish();
+        self.streamed = Some(sequence);
+    }
+}

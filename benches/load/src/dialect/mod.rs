@@ -1,0 +1,89 @@
+//! What the subjects speak. Each dialect is as small as its subjects need.
+
+mod centrifuge;
+mod phoenix;
+mod plain;
+mod realtime;
+mod socketio;
+
+use std::fmt;
+use std::io;
+
+use crate::out::Out;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// One JSON object a frame, `{"type", "payload", "timestamp", "channel"}`.
+    Plain,
+    /// `realtime.v1`, with receipts, flow control and several messages a frame.
+    Realtime,
+    /// Phoenix Channels, arrays.
+    Phoenix,
+    /// Supabase broadcasts in Phoenix arrays.
+    Supabase,
+    /// Supabase broadcasts in Phoenix objects.
+    SupabaseObjects,
+    /// Engine.IO 4 with Socket.IO 5 on top.
+    SocketIo,
+    /// The JSON protocol of Centrifugo, several messages a frame.
+    Centrifuge,
+}
+
+impl Dialect {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "plain" => Self::Plain,
+            "realtime" => Self::Realtime,
+            "phoenix" => Self::Phoenix,
+            "supabase" => Self::Supabase,
+            "supabase-objects" => Self::SupabaseObjects,
+            "socketio" => Self::SocketIo,
+            "centrifuge" => Self::Centrifuge,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn speaker(self) -> Box<dyn Speaker> {
+        match self {
+            Self::Plain => Box::new(plain::Plain),
+            Self::Realtime => Box::new(realtime::Realtime::default()),
+            Self::Phoenix => Box::new(phoenix::Phoenix { objects: false, broadcasts: false }),
+            Self::Supabase => Box::new(phoenix::Phoenix { objects: false, broadcasts: true }),
+            Self::SupabaseObjects => Box::new(phoenix::Phoenix { objects: true, broadcasts: true }),
+            Self::SocketIo => Box::new(socketio::SocketIo),
+            Self::Centrifuge => Box::new(centrifuge::Centrifuge),
+        }
+    }
+}
+
+/// What a message of the client meant, beside what was answered.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Nothing,
+    Subscribed(String),
+    /// A message of the application.
+    Published,
+}
+
+/// The server's end of a dialect, for one connection.
+pub(crate) trait Speaker: Send + fmt::Debug {
+    /// Before the client has said anything.
+    fn opened(&self, _out: &mut Out) {}
+
+    /// Takes one message and answers it.
+    fn hear(&mut self, message: &[u8], out: &mut Out) -> io::Result<Heard>;
+
+    /// A message of a channel.
+    fn message(&self, channel: &str, payload: &str) -> Vec<u8>;
+
+    /// Whether flow control allows one more message of this channel.
+    fn may_send(&self, _channel: usize) -> bool {
+        true
+    }
+
+    fn sent(&mut self, _channel: usize, _bytes: u64) {}
+}
+
+fn unreadable(message: &[u8]) -> io::Error {
+    io::Error::other(format!("cannot read {:?}", String::from_utf8_lossy(&message[..message.len().min(200)])))
+}
