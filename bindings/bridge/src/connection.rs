@@ -37,11 +37,14 @@ impl Connection {
         Ok(Self { handle: ManuallyDrop::new(handle), inbox, origin: Origin::here() })
     }
 
+    /// Fails with `unsupported` in a forked child, also where nobody has [noted](crate::note_fork) the fork.
+    pub fn check_process(&self) -> Result<(), Error> {
+        if self.origin.is_here() { Ok(()) } else { Err(forked()) }
+    }
+
     /// Starts to connect, and to stay so.
     pub fn connect(&self) -> Result<(), Error> {
-        if !self.origin.is_here() {
-            return Err(forked());
-        }
+        self.check_process()?;
         self.handle.connect()
     }
 

@@ -53,6 +53,11 @@ impl Connection {
         })
     }
 
+    /// Raises in a forked child.
+    fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.check_process().map_err(|e| raise(py, &e))
+    }
+
     fn connect(&self, py: Python<'_>) -> PyResult<()> {
         self.bridge.connect().map_err(|e| raise(py, &e))
     }

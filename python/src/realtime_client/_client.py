@@ -330,6 +330,7 @@ class WebSocketClient(Emitter):
             self._refresh_all_routes()
         if link.loop is loop:
             return link
+        link.native.check_process()
         if link.loop is not None:
             if not link.loop.is_closed():
                 raise RealtimeError(
