@@ -77,7 +77,9 @@ async def main(messages: int) -> int:
         await asyncio.gather(*(service.hear("sent") for service in services))
         breaking.cancel()
         proxy.restore()
-        results = dict(zip(SERVICES, await asyncio.gather(*(service.hear("done") for service in services)), strict=True))
+        results = dict(
+            zip(SERVICES, await asyncio.gather(*(service.hear("done") for service in services)), strict=True)
+        )
         cuts = proxy.cuts
         proxy.stop()
     return report(results, each, cuts)
@@ -106,13 +108,22 @@ def report(results: dict[str, dict[str, Any]], each: int, cuts: int) -> int:
     total = {key: sum(row[key] for row in rows) for key in rows[0] if key != "service"}
     print()
     header = list(rows[0])
-    for cells in [header, *([str(row[key]) for key in header] for row in rows), ["both", *(str(total[key]) for key in header[1:])]]:
+    for cells in [
+        header,
+        *([str(row[key]) for key in header] for row in rows),
+        ["both", *(str(total[key]) for key in header[1:])],
+    ]:
         print("  " + "".join(f"{cell:>14}" for cell in cells))
     latencies = sorted(latency for result in results.values() for latency in result["latencies"])
     if latencies:
-        percentiles = (f"p{p:g} {latencies[min(len(latencies) - 1, int(len(latencies) * p / 100))]:.1f}" for p in (50, 90, 99, 99.9))
+        percentiles = (
+            f"p{p:g} {latencies[min(len(latencies) - 1, int(len(latencies) * p / 100))]:.1f}"
+            for p in (50, 90, 99, 99.9)
+        )
         print(f"\n  latency in ms, outages included: {', '.join(percentiles)}, max {latencies[-1]:.1f}")
-    print("  delivered: to the other service; lost, duplicated, out_of_order: counted by the receivers, own messages included\n")
+    print(
+        "  delivered: to the other service; lost, duplicated, out_of_order: counted by the receivers, own messages included\n"
+    )
     print(
         f"demo: sent={total['sent']} acknowledged={total['acknowledged']} delivered={total['delivered']} "
         f"recovered={total['recovered']} lost={total['lost']} duplicated={total['duplicated']} "

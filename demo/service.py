@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from typing import Any
 
 from realtime_client import Message, RealtimeError, WebSocketClient
 from tally import Tally
@@ -18,8 +19,8 @@ async def main(url: str, count: int, peer_count: int, channels: list[str]) -> No
     everything = asyncio.Event()
 
     def note(data: object, message: Message) -> None:
-        body = json.loads(data) if isinstance(data, bytes) else data
-        tally.note(body["from"], message.channel, body["n"], time.time() * 1000 - body["at"])
+        body: Any = json.loads(data) if isinstance(data, bytes) else data
+        tally.note(body["from"], message.channel or "", body["n"], time.time() * 1000 - body["at"])
         if tally.total() == count + peer_count:
             everything.set()
 
@@ -46,7 +47,7 @@ async def main(url: str, count: int, peer_count: int, channels: list[str]) -> No
         failed = [receipt for receipt in receipts if isinstance(receipt, RealtimeError)]
         try:
             await asyncio.wait_for(everything.wait(), 60)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             pass  # What is missing is counted as lost.
 
         stats = client.get_stats()
