@@ -223,6 +223,28 @@ async def test_a_handler_may_change_the_handlers(client: WebSocketClient) -> Non
     assert got == [("first", 1), ("second", 2)]
 
 
+async def test_a_handler_that_dies_may_change_the_handlers(client: WebSocketClient) -> None:
+    channel = client.channel("room")
+
+    class Fragile:
+        def __call__(self, data: Any) -> None:
+            pass
+
+        def __del__(self) -> None:
+            channel.off("other")
+            channel.on("other", lambda: None)
+
+    await channel.subscribe()
+    assert client._link is not None
+    # Where the native side has the last reference, it must hold no lock when it gives that up.
+    client._link.native.set_route(channel._id, "said", Fragile(), False)
+    client._link.native.set_route(channel._id, "said", Fragile(), False)
+    client._link.native.remove_route(channel._id, "said")
+    channel.on("\ud800", lambda: None)
+    assert channel.listener_count("other") == 1
+    assert (await channel.send("said", 1)).acknowledged
+
+
 async def test_listening_to_every_message_changes_nothing_for_others(client: WebSocketClient) -> None:
     channel = client.channel("room")
     got = Heard(channel, "said")

@@ -20,13 +20,20 @@ pub(crate) struct Slot {
     /// Few: they are searched one by one.
     routes: Vec<Route>,
     /// Bytes that were consumed in this drain.
-    consumed: u64,
+    pub(crate) consumed: u64,
 }
 
 /// The only listener of an event, a plain function.
 #[derive(Debug)]
 pub(crate) struct Route {
     event_bytes: Box<[u8]>,
+    event: Py<PyString>,
+    handler: Py<PyAny>,
+    with_message: bool,
+}
+
+/// A route on its own, so that nothing is locked while the handler runs.
+pub(crate) struct RouteRef {
     pub(crate) event: Py<PyString>,
     pub(crate) handler: Py<PyAny>,
     pub(crate) with_message: bool,
@@ -44,12 +51,7 @@ impl Channels {
         &mut self.slots[index]
     }
 
-    /// Counts bytes as consumed, for [`Channels::take_consumed`].
-    pub(crate) fn consume(&mut self, channel: u32, bytes: u64) {
-        self.slot(channel).consumed += bytes;
-    }
-
-    /// Takes them back: the message was put aside.
+    /// Takes back what was counted as consumed: the message was put aside.
     pub(crate) fn take_back(&mut self, channel: u32, bytes: u64) {
         let slot = self.slot(channel);
         slot.consumed = slot.consumed.saturating_sub(bytes);
@@ -76,24 +78,31 @@ impl Channels {
     }
 }
 
+impl Route {
+    /// `None` for an event that no message can have: a string that is not UTF-8.
+    pub(crate) fn new(event: &Bound<'_, PyString>, handler: Py<PyAny>, with_message: bool) -> Option<Self> {
+        let event_bytes = event.to_str().ok()?.as_bytes().into();
+        Some(Self { event_bytes, event: event.clone().unbind(), handler, with_message })
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> RouteRef {
+        let with_message = self.with_message;
+        RouteRef { event: self.event.clone_ref(py), handler: self.handler.clone_ref(py), with_message }
+    }
+}
+
 impl Slot {
     pub(crate) fn route(&self, event: &[u8]) -> Option<&Route> {
         self.routes.iter().find(|route| *route.event_bytes == *event)
     }
 
-    pub(crate) fn set_route(
-        &mut self,
-        event: &Bound<'_, PyString>,
-        handler: Py<PyAny>,
-        with_message: bool,
-    ) -> PyResult<()> {
-        let event_bytes: Box<[u8]> = event.to_str()?.as_bytes().into();
-        self.remove_route(&event_bytes);
-        self.routes.push(Route { event_bytes, event: event.clone().unbind(), handler, with_message });
-        Ok(())
-    }
-
-    pub(crate) fn remove_route(&mut self, event: &[u8]) {
-        self.routes.retain(|route| *route.event_bytes != *event);
+    /// Sets the route of an event and returns the one before, which is to be dropped where nothing is locked: that may
+    /// run code of the application.
+    #[must_use]
+    pub(crate) fn replace_route(&mut self, event: &str, route: Option<Route>) -> Option<Route> {
+        let at = self.routes.iter().position(|route| *route.event_bytes == *event.as_bytes());
+        let before = at.map(|at| self.routes.swap_remove(at));
+        self.routes.extend(route);
+        before
     }
 }

@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 use realtime_bridge::{Data, Error, ErrorKind, Options};
 
-use crate::channels::{Channels, DIRECT};
+use crate::channels::{Channels, DIRECT, Route};
 use crate::drain::{Cursor, Drain};
 use crate::error::raise;
 use crate::json;
@@ -120,18 +120,13 @@ impl Connection {
     }
 
     /// Makes `handler` the only one that is called for an event of a channel (`None`: of no channel).
-    fn set_route(
-        &self,
-        channel: Option<u32>,
-        event: &Bound<'_, PyString>,
-        handler: Py<PyAny>,
-        with_message: bool,
-    ) -> PyResult<()> {
-        self.lock().channels.slot(channel.unwrap_or(DIRECT)).set_route(event, handler, with_message)
+    fn set_route(&self, channel: Option<u32>, event: &Bound<'_, PyString>, handler: Py<PyAny>, with_message: bool) {
+        let route = Route::new(event, handler, with_message);
+        self.replace_route(channel, event, route);
     }
 
-    fn remove_route(&self, channel: Option<u32>, event: &str) {
-        self.lock().channels.slot(channel.unwrap_or(DIRECT)).remove_route(event.as_bytes());
+    fn remove_route(&self, channel: Option<u32>, event: &Bound<'_, PyString>) {
+        self.replace_route(channel, event, None);
     }
 
     #[getter]
@@ -227,6 +222,13 @@ impl Connection {
             Err(error) if self.waits && error.kind == ErrorKind::QueueFull => Ok(None),
             Err(error) => Err(raise(py, &error)),
         }
+    }
+
+    fn replace_route(&self, channel: Option<u32>, event: &Bound<'_, PyString>, route: Option<Route>) {
+        let Ok(event) = event.to_str() else { return };
+        let before =
+            self.with_channels(|channels| channels.slot(channel.unwrap_or(DIRECT)).replace_route(event, route));
+        drop(before);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

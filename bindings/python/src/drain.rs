@@ -71,62 +71,46 @@ impl<'py> Drain<'_, 'py> {
     }
 
     fn message(&self, batch: &Batch, record: &Record, channel: u32) -> PyResult<()> {
-        let payload = batch.payload(record);
-        let data = if record.binary {
-            PyBytes::new(self.py, payload).into_any()
-        } else {
-            match json::decode(self.py, payload) {
-                Ok(data) => data,
-                Err(error) => {
-                    self.consume(channel, record.size);
-                    let place = (channel != DIRECT).then_some(channel);
-                    let error = error.into_value(self.py);
-                    self.client.call_method1(pyo3::intern!(self.py, "_undecodable"), (place, error))?;
-                    return Ok(());
-                }
-            }
-        };
         let event = batch.event(record);
+        // Counted as consumed before anybody is called: what fails must not keep its bytes.
         let (name, route) = self.connection.with_channels(|channels| {
             let slot = channels.slot(channel);
-            let route = slot.route(event.unwrap_or_default()).filter(|_| event.is_some());
-            let route = route
-                .map(|route| (route.event.clone_ref(self.py), route.handler.clone_ref(self.py), route.with_message));
-            (slot.name.as_ref().map(|name| name.clone_ref(self.py)), route)
+            slot.consumed += record.size;
+            let route = event.and_then(|event| slot.route(event)).map(|route| route.clone_ref(self.py));
+            let name = slot.name.as_ref().filter(|_| route.as_ref().is_none_or(|route| route.with_message));
+            (name.map(|name| name.clone_ref(self.py)), route)
         });
-        match route {
-            Some((_, handler, false)) => self.call(channel, record.size, handler.bind(self.py).call1((data,))),
-            Some((event, handler, true)) => {
-                let message = self.build(batch, record, name, Some(event), data.clone())?;
-                self.call(channel, record.size, handler.bind(self.py).call1((data, message)))
+        let payload = batch.payload(record);
+        let data =
+            if record.binary { Ok(PyBytes::new(self.py, payload).into_any()) } else { json::decode(self.py, payload) };
+        let data = match data {
+            Ok(data) => data,
+            Err(error) => {
+                let method = pyo3::intern!(self.py, "_undecodable");
+                let error = error.into_value(self.py);
+                return self.client.call_method1(method, (place(channel), error)).map(drop);
             }
-            None => {
-                let event = event.map(|event| text(self.py, event));
-                let message = self.build(batch, record, name, event, data)?;
-                let place = (channel != DIRECT).then_some(channel);
-                let method = pyo3::intern!(self.py, "_message");
-                // Counted first: what the method raises must not keep the bytes.
-                self.consume(channel, record.size);
-                if self.client.call_method1(method, (place, message, record.implied))?.is_truthy()? {
-                    self.take_back(channel, record.size);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// What a handler that was called directly has returned or raised.
-    fn call(&self, channel: u32, size: u64, outcome: PyResult<Bound<'py, PyAny>>) -> PyResult<()> {
-        self.consume(channel, size);
-        let place = (channel != DIRECT).then_some(channel);
+        };
+        let Some(route) = route else {
+            let event = event.map(|event| text(self.py, event));
+            let message = self.build(batch, record, name, event, data)?;
+            let method = pyo3::intern!(self.py, "_message");
+            let deferred = self.client.call_method1(method, (place(channel), message, record.implied))?;
+            return self.defer(channel, record.size, &deferred);
+        };
+        let handler = route.handler.bind(self.py);
+        let outcome = if route.with_message {
+            let message = self.build(batch, record, name, Some(route.event), data.clone())?;
+            handler.call1((data, message))
+        } else {
+            handler.call1((data,))
+        };
         match outcome {
             Ok(result) if result.is_none() => Ok(()),
             Ok(result) => {
                 let method = pyo3::intern!(self.py, "_result");
-                if self.client.call_method1(method, (place, result, size))?.is_truthy()? {
-                    self.take_back(channel, size);
-                }
-                Ok(())
+                let deferred = self.client.call_method1(method, (place(channel), result, record.size))?;
+                self.defer(channel, record.size, &deferred)
             }
             Err(error) if ends_the_program(self.py, &error) => Err(error),
             Err(error) => {
@@ -134,6 +118,14 @@ impl<'py> Drain<'_, 'py> {
                 self.client.call_method1(method, (error.into_value(self.py),)).map(drop)
             }
         }
+    }
+
+    /// Where `deferred` is true the message was put aside, and is consumed later.
+    fn defer(&self, channel: u32, size: u64, deferred: &Bound<'py, PyAny>) -> PyResult<()> {
+        if deferred.is_truthy()? {
+            self.connection.with_channels(|channels| channels.take_back(channel, size));
+        }
+        Ok(())
     }
 
     fn receipt(&self, batch: &Batch, record: &Record) -> PyResult<()> {
@@ -174,14 +166,11 @@ impl<'py> Drain<'_, 'py> {
         };
         Bound::new(self.py, message)
     }
+}
 
-    fn consume(&self, channel: u32, bytes: u64) {
-        self.connection.with_channels(|channels| channels.consume(channel, bytes));
-    }
-
-    fn take_back(&self, channel: u32, bytes: u64) {
-        self.connection.with_channels(|channels| channels.take_back(channel, bytes));
-    }
+/// The number of a channel as the client knows it; `None` for messages of no channel.
+fn place(channel: u32) -> Option<u32> {
+    (channel != DIRECT).then_some(channel)
 }
 
 fn ends_the_program(py: Python<'_>, error: &PyErr) -> bool {
