@@ -212,10 +212,10 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     this.#consumption.report();
   }
 
-  #dispatch({ channel: id, event, data, binary, offset, timestamp, user, size }: Incoming): void {
+  #dispatch({ channel: id, event, data, binary, offset, timestamp, user, size, implied }: Incoming): void {
     const target = id < 0 ? undefined : this.#byId[id];
     const message: Message = { channel: target?.channel.name, event, data, binary, offset, timestamp, user };
-    if (this.#emitter.count("message") > 0) this.#emitter.emit("message", message);
+    if (!implied && this.#emitter.count("message") > 0) this.#emitter.emit("message", message);
     if (target !== undefined) return target.driver.deliver(message as ChannelMessage, size);
     if (binary) this.#emitter.emit("binary", data, message);
     else if (!RESERVED.has(event)) this.#emitter.emit(event, data, message);

@@ -26,6 +26,8 @@ export interface Incoming {
   timestamp: number | undefined;
   user: string | undefined;
   size: number;
+  /** The backend named no channel: the same message came just before as one to this client. */
+  implied: boolean;
 }
 
 /** What happens rarely crosses as an object of its own. @internal */
@@ -48,6 +50,7 @@ const USER = 0x40;
 const ACKNOWLEDGED = 0x80;
 const DUPLICATE = 0x100;
 const NAMED = 0x200;
+const IMPLIED = 0x400;
 
 /** Filled by one drain at a time, and read before the next. */
 const records = new Float64Array(HEADER + STRIDE * MAX_RECORDS);
@@ -96,6 +99,7 @@ export function drain(native: NativeClient, sink: Sink): boolean {
           timestamp: timestamp < 0 ? undefined : timestamp,
           user,
           size,
+          implied: (flags & IMPLIED) !== 0,
         });
         break;
       }

@@ -47,6 +47,25 @@ test("other types and bytes come back from this relay", async (t) => {
   await assert.rejects(client.channel("room").send("said", Buffer.from("raw")), { code: "unsupported" });
 });
 
+test("what names no channel goes to the client, and to the only channel, but is one message", async (t) => {
+  const client = await connected(t, await startRelay(t));
+  const room = client.channel("room").subscribe();
+  await room.ready();
+  const [direct, said, all] = [collect(client, "hello"), collect(room, "hello"), collect(client, "message")];
+  await client.send("hello", 1);
+  await said.reach(1);
+  await client.send("hello", 2);
+  await said.reach(2);
+  assert.deepEqual(
+    [direct, said].map(({ items }) => items.map(({ data }) => data)),
+    [
+      [1, 2],
+      [1, 2],
+    ],
+  );
+  assert.equal(all.items.length, 2);
+});
+
 test("it subscribes again after a cut", async (t) => {
   const url = await startRelay(t);
   const proxy = await startProxy(t, url);

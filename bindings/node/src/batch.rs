@@ -20,6 +20,8 @@ const ACKNOWLEDGED: u32 = 0x80;
 const DUPLICATE: u32 = 0x100;
 /// There is an event (or epoch), and its text unless [`SAME`].
 const NAMED: u32 = 0x200;
+/// The same message came before as one of the backend to this client.
+const IMPLIED: u32 = 0x400;
 
 /// Converts batches, a part at a time where one has more records than the numbers have room for.
 #[derive(Debug, Default)]
@@ -134,6 +136,9 @@ fn append<'batch>(
             push_string(json, user);
             close(json);
         }
+    }
+    if record.implied {
+        flags |= IMPLIED;
     }
     if record.binary {
         flags |= BINARY;
