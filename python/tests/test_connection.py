@@ -37,6 +37,19 @@ async def test_connect_and_disconnect_are_idempotent(client: WebSocketClient) ->
     assert client.is_connected
 
 
+async def test_connect_right_after_disconnect_wins(client: WebSocketClient) -> None:
+    channel = client.channel("room")
+    await channel.subscribe()
+    for _ in range(20):
+        leaving = asyncio.ensure_future(client.disconnect())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(client.connect(), TIMEOUT)
+        await asyncio.wait_for(leaving, TIMEOUT)
+        assert client.is_connected
+        assert (await channel.send("said", 1)).acknowledged
+        await channel.ready()
+
+
 async def test_disconnect_before_anything_does_nothing() -> None:
     await WebSocketClient("ws://127.0.0.1:1").disconnect()
 

@@ -526,7 +526,8 @@ class WebSocketClient(Emitter):
         if status is Status.CONNECTED:
             for waiter in self._connecting:
                 _resolve(waiter, None)
-        elif status in (Status.ERROR, Status.DISCONNECTED):
+        # Where the client does something else by now, connect() was called again: what ended before is no matter.
+        elif status in (Status.ERROR, Status.DISCONNECTED) and self.status is status:
             if retry_in is None and self._ended is None:
                 self._ended = error or _disconnected()
             self._fail_connecting(error or self._ended or _disconnected())

@@ -58,10 +58,10 @@ class Ordered:
         task.add_done_callback(self._done)
 
     async def _run(self) -> None:
+        worker = asyncio.current_task()
+        assert isinstance(worker, _Worker)
         while self._jobs:
             job, arguments, ticket = self._jobs.popleft()
-            worker = asyncio.current_task()
-            assert isinstance(worker, _Worker)
             worker.cancelled_from_outside = False
             try:
                 result = job.call(arguments) if isinstance(job, Listener) else job
