@@ -183,7 +183,7 @@ class RealtimeChannel(Emitter):
         event = message.event
         handled = False
         if event is not None and event != "gap":
-            handled = self._client._emit(self, event, (message.data, message), self._ordered, ticket)
+            handled = self._client._calls.emit(self, event, (message.data, message), self._ordered, ticket)
         for tap in self._taps:
             if not tap.ended:
                 tap.put(message, ticket.take())
@@ -224,7 +224,7 @@ class RealtimeChannel(Emitter):
             report.get("from"),
             report.get("to"),
         )
-        self._client._emit(self, "gap", (gap,), self._ordered)
+        self._client._calls.emit(self, "gap", (gap,), self._ordered)
 
     def _disconnected(self, error: RealtimeError) -> None:
         """The application has disconnected the client."""

@@ -3,23 +3,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+from ._calls import Calls
 from ._channel import RealtimeChannel
 from ._emitter import Emitter, Listener
 from ._errors import RealtimeError, error_from_report
 from ._link import Link
 from ._options import TokenProvider, write_options
-from ._ordered import Ordered, Ticket
+from ._ordered import Ticket
 from ._outbox import Outbox, Pending
 from ._realtime import Encoded, Message, Receipt, encode
 from ._types import Closed, Opened, Stats, Status, StatusChange, stats_from_report
-
-logger = logging.getLogger("realtime_client")
 
 RESERVED = frozenset({"open", "close", "status", "error", "binary", "stalled", "message"})
 """The client's own events. A backend's type with such a name arrives under `message` only."""
@@ -299,7 +297,7 @@ class WebSocketClient(Emitter):
             request = link.native.publish(channel._id, event, payload)  # type: ignore[arg-type]
         if request is None:
             return self._wait_for_room(channel, event, payload)
-        future: Pending[Receipt] = Pending(loop, self._emit_error)
+        future: Pending[Receipt] = Pending(loop, self._calls.error)
         outbox.futures[request] = future
         return future
 
@@ -308,7 +306,7 @@ class WebSocketClient(Emitter):
             raise self._ended._copy()
         # Now, so that what the caller changes later is not sent.
         encoded: Encoded = encode(payload)
-        future: Pending[Receipt] = Pending(asyncio.get_running_loop(), self._emit_error)
+        future: Pending[Receipt] = Pending(asyncio.get_running_loop(), self._calls.error)
         self._outbox.wait(future, None if channel is None else channel._id, event, encoded)
         return future
 
@@ -374,7 +372,7 @@ class WebSocketClient(Emitter):
         self._by_number[channel._id] = channel
 
     def _pending(self) -> Pending[None]:
-        return Pending(asyncio.get_running_loop(), self._emit_error)
+        return Pending(asyncio.get_running_loop(), self._calls.error)
 
     def _end_channels(self, error: RealtimeError) -> None:
         for channel in self._channels.values():
@@ -383,9 +381,7 @@ class WebSocketClient(Emitter):
     # Handlers.
 
     def _reset_handlers(self) -> None:
-        self._ordered = Ordered(self._handler_failed)
-        # What an "error" handler raises is not reported on "error".
-        self._ordered_errors = Ordered(_log_failed)
+        self._calls = Calls(self)
         self._tasks: set[asyncio.Future[Any]] = set()
 
     def _listeners_changed(self, event: str) -> None:
@@ -418,56 +414,6 @@ class WebSocketClient(Emitter):
         plain = not listener.is_async and not listener.once and listener.parameters > 0
         return listener if plain else None
 
-    def _emit(
-        self,
-        emitter: Emitter,
-        event: str,
-        arguments: tuple[Any, ...],
-        ordered: Ordered | None = None,
-        ticket: Ticket | None = None,
-    ) -> bool:
-        """Calls the handlers of an event; `False` where there is none."""
-        listeners = emitter._listeners.get(event)
-        if not listeners:
-            return False
-        for listener in listeners:
-            if listener.once:
-                emitter._discard(event, listener)
-            self._call(listener, arguments, ordered or self._ordered, ticket)
-        return True
-
-    def _call(self, listener: Listener, arguments: tuple[Any, ...], ordered: Ordered, ticket: Ticket | None) -> None:
-        if listener.is_async:
-            ordered.add(listener, arguments, ticket and ticket.take())
-            return
-        try:
-            result = listener.call(arguments)
-        except (Exception, asyncio.CancelledError) as error:
-            self._handler_failed(error)
-        else:
-            if result is not None and inspect.isawaitable(result):
-                ordered.add(result, (), ticket and ticket.take())
-
-    def _emit_error(self, error: BaseException) -> None:
-        listeners = self._listeners.get("error")
-        if not listeners:
-            cause = error.__cause__
-            logger.warning("%s: %s", getattr(error, "code", "error"), error, exc_info=cause)
-            return
-        for listener in listeners:
-            if listener.once:
-                self._discard("error", listener)
-            if listener.is_async:
-                self._ordered_errors.add(listener, (error,), None)
-                continue
-            try:
-                result = listener.call((error,))
-            except (Exception, asyncio.CancelledError) as failure:
-                _log_failed(failure)
-            else:
-                if result is not None and inspect.isawaitable(result):
-                    self._ordered_errors.add(result, (), None)
-
     # What the native side calls while it drains.
 
     def _message(self, number: int | None, message: Message, implied: bool) -> bool:
@@ -482,11 +428,11 @@ class WebSocketClient(Emitter):
             handled = channel is not None and channel._deliver(message, ticket)
         elif message.event is None:
             if isinstance(message.data, bytes):
-                handled = self._emit(self, "binary", (message.data, message), None, ticket)
+                handled = self._calls.emit(self, "binary", (message.data, message), None, ticket)
         elif message.event not in RESERVED:
-            handled = self._emit(self, message.event, (message.data, message), None, ticket)
+            handled = self._calls.emit(self, message.event, (message.data, message), None, ticket)
         if not implied:
-            handled = self._emit(self, "message", (message,), None, ticket) or handled
+            handled = self._calls.emit(self, "message", (message,), None, ticket) or handled
             self._unhandled += not handled
         return ticket.is_taken
 
@@ -496,20 +442,18 @@ class WebSocketClient(Emitter):
             return False
         channel = None if number is None else self._by_number.get(number)
         ticket = Ticket(partial(self._link.native.consumed, number), size)
-        (self._ordered if channel is None else channel._ordered).add(result, (), ticket.take())
+        (self._calls.ordered if channel is None else channel._ordered).add(result, (), ticket.take())
         return True
 
     def _handler_failed(self, failure: BaseException) -> None:
-        error = RealtimeError("handler_failed", f"a handler raised {type(failure).__name__}: {failure}")
-        error.__cause__ = failure
-        self._emit_error(error)
+        self._calls.failed(failure)
 
     def _undecodable(self, number: int | None, failure: BaseException) -> None:
         channel = None if number is None else self._by_number.get(number)
         where = "of the backend" if channel is None else f"of channel {channel.name!r}"
         error = RealtimeError("malformed", f"a message {where} is not JSON and was left out: {failure}")
         error.__cause__ = failure
-        self._emit_error(error)
+        self._calls.error(error)
 
     def _send_failed(self, request: int, report: Mapping[str, Any]) -> None:
         future = self._outbox.futures.pop(request, None)
@@ -534,21 +478,21 @@ class WebSocketClient(Emitter):
             if self._link is not None:
                 self._outbox.pump(self._link)
         change = StatusChange(status, error, None if retry_in is None else retry_in / 1000)
-        self._emit(self, "status", (status, change))
+        self._calls.emit(self, "status", (status, change))
 
     def _on_open(self, report: Mapping[str, Any]) -> None:
         opened = Opened(report["dialect"], report.get("connection"), report["resumed"], report.get("user"))
-        self._emit(self, "open", (opened,))
+        self._calls.emit(self, "open", (opened,))
 
     def _on_close(self, report: Mapping[str, Any]) -> None:
-        self._emit(self, "close", (Closed(report["code"], report["reason"], report["reconnecting"]),))
+        self._calls.emit(self, "close", (Closed(report["code"], report["reason"], report["reconnecting"]),))
 
     def _on_error(self, report: Mapping[str, Any]) -> None:
         error = error_from_report(report["error"])
         if self._seen is Status.ERROR:
             # It was probing, and the status does not change again.
             self._fail_connecting(error)
-        self._emit_error(error)
+        self._calls.error(error)
 
     def _on_channel(self, report: Mapping[str, Any]) -> None:
         channel = self._by_number.get(report["channel"])
@@ -565,7 +509,7 @@ class WebSocketClient(Emitter):
             self._outbox.pump(self._link)
 
     def _on_stalled(self, report: Mapping[str, Any]) -> None:
-        self._emit(self, "stalled", (report["duration"] / 1000,))
+        self._calls.emit(self, "stalled", (report["duration"] / 1000,))
 
     def _on_token(self, report: Mapping[str, Any]) -> None:
         request = report["request"]
@@ -611,10 +555,6 @@ def _disconnected() -> RealtimeError:
 
 def _ignore(error: BaseException) -> None:
     pass
-
-
-def _log_failed(failure: BaseException) -> None:
-    logger.error("a handler of the event 'error' raised %s", type(failure).__name__, exc_info=failure)
 
 
 _NO_STATS: dict[str, Any] = {
