@@ -1,0 +1,88 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use realtime_client::{Client, ClientEvent, Config, Error, Message, Receipt};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What a client has seen and nobody has expected yet.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) messages: HashMap<String, Vec<Message>>,
+    pub(crate) direct: Vec<Message>,
+    pub(crate) statuses: Vec<&'static str>,
+    pub(crate) errors: Vec<&'static str>,
+    pub(crate) gaps: Vec<(String, &'static str)>,
+}
+
+/// A client of a scenario.
+#[derive(Debug)]
+pub(crate) struct Person {
+    pub(crate) client: Client,
+    pub(crate) disconnected: bool,
+    pub(crate) later: Vec<JoinHandle<Result<Receipt, Error>>>,
+    notes: Arc<Mutex<Notes>>,
+    changed: watch::Sender<()>,
+}
+
+impl Person {
+    pub(crate) fn new(config: Config) -> Self {
+        let person = Self {
+            client: Client::builder(config).start().unwrap(),
+            disconnected: false,
+            later: vec![],
+            notes: Arc::default(),
+            changed: watch::Sender::new(()),
+        };
+        let mut events = person.client.events();
+        let note = person.noter();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                note(&mut |notes| match &event {
+                    ClientEvent::Status { status, .. } => notes.statuses.push(status.as_str()),
+                    ClientEvent::Error(error) => notes.errors.push(error.code()),
+                    ClientEvent::Gap { channel, gap } => notes.gaps.push((channel.to_string(), gap.reason)),
+                    _ => {}
+                });
+            }
+        });
+        let mut direct = person.client.messages();
+        let note = person.noter();
+        tokio::spawn(async move {
+            while let Some(message) = direct.recv().await {
+                note(&mut |notes| notes.direct.push(message.clone()));
+            }
+        });
+        person
+    }
+
+    pub(crate) async fn subscribe(&self, channel: &str) -> Result<JoinHandle<()>, Error> {
+        let mut messages = self.client.channel(channel)?.subscribe().await?;
+        let (note, channel) = (self.noter(), channel.to_owned());
+        Ok(tokio::spawn(async move {
+            while let Some(message) = messages.recv().await {
+                note(&mut |notes| notes.messages.entry(channel.clone()).or_default().push(message.clone()));
+            }
+        }))
+    }
+
+    /// Waits until `take` finds what it looks for; it takes that out.
+    pub(crate) async fn until<T>(&self, mut take: impl FnMut(&mut Notes) -> Option<T>) -> T {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if let Some(found) = take(&mut self.notes.lock().unwrap()) {
+                return found;
+            }
+            changes.changed().await.unwrap();
+        }
+    }
+
+    fn noter(&self) -> impl Fn(&mut dyn FnMut(&mut Notes)) + Send + 'static {
+        let (notes, changed) = (Arc::clone(&self.notes), self.changed.clone());
+        move |note| {
+            note(&mut notes.lock().unwrap());
+            changed.send_replace(());
+        }
+    }
+}
