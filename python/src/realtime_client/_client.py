@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -17,7 +17,8 @@ from ._options import TokenProvider, write_options
 from ._ordered import Ticket
 from ._outbox import Outbox, Pending
 from ._realtime import Encoded, Message, Receipt, encode
-from ._types import Closed, Opened, Stats, Status, StatusChange, stats_from_report
+from ._tokens import Tokens
+from ._types import NO_STATS, Closed, Opened, Stats, Status, StatusChange, stats_from_report
 
 RESERVED = frozenset({"open", "close", "status", "error", "binary", "stalled", "message"})
 """The client's own events. A backend's type with such a name arrives under `message` only."""
@@ -142,7 +143,7 @@ class WebSocketClient(Emitter):
                 "proxy": proxy,
             },
         )
-        self._token_provider = token if callable(token) else None
+        self._tokens = Tokens(token if callable(token) else None)
         self._waits = when_full == "wait"
         self._outbox = Outbox(queue_messages, queue_bytes)
         self._channels: dict[str, RealtimeChannel] = {}
@@ -269,7 +270,7 @@ class WebSocketClient(Emitter):
 
     def get_stats(self) -> Stats:
         """Figures from the beginning of the client."""
-        report = json.loads(self._link.native.stats()) if self._link is not None else _NO_STATS
+        report = json.loads(self._link.native.stats()) if self._link is not None else NO_STATS
         return stats_from_report(
             report,
             unhandled=self._unhandled + sum(channel._unhandled for channel in self._channels.values()),
@@ -382,7 +383,6 @@ class WebSocketClient(Emitter):
 
     def _reset_handlers(self) -> None:
         self._calls = Calls(self)
-        self._tasks: set[asyncio.Future[Any]] = set()
 
     def _listeners_changed(self, event: str) -> None:
         if event == "message":
@@ -512,31 +512,8 @@ class WebSocketClient(Emitter):
         self._calls.emit(self, "stalled", (report["duration"] / 1000,))
 
     def _on_token(self, report: Mapping[str, Any]) -> None:
-        request = report["request"]
-        try:
-            token: Any = self._token_provider() if self._token_provider is not None else None
-        except Exception as error:
-            self._answer_token(request, None, error)
-            return
-        if not inspect.isawaitable(token):
-            self._answer_token(request, token)
-            return
-        task = asyncio.get_running_loop().create_task(self._await_token(request, token), name="realtime token")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _await_token(self, request: int, awaitable: Awaitable[Any]) -> None:
-        try:
-            self._answer_token(request, await awaitable)
-        except Exception as error:
-            self._answer_token(request, None, error)
-
-    def _answer_token(self, request: int, token: Any, error: Exception | None = None) -> None:
-        failure = None if error is None else f"{type(error).__name__}: {error}"
-        if token is not None and not isinstance(token, str):
-            token, failure = None, f"it returned {type(token).__name__}, not a string"
         if self._link is not None:
-            self._link.native.answer_token(request, token, failure)
+            self._tokens.answer(report["request"], self._link.native)
 
     def _fail_connecting(self, error: RealtimeError) -> None:
         for waiter in self._connecting:
@@ -555,13 +532,3 @@ def _disconnected() -> RealtimeError:
 
 def _ignore(error: BaseException) -> None:
     pass
-
-
-_NO_STATS: dict[str, Any] = {
-    "status": "disconnected",
-    "quality": "offline",
-    **dict.fromkeys(["connectedAt", "latency", "jitter", "nextAttempt"]),
-    **dict.fromkeys(["messagesSent", "messagesReceived", "bytesSent", "bytesReceived", "acknowledged", "failed"], 0),
-    **dict.fromkeys(["duplicates", "gaps", "recovered", "unroutable", "unexpected", "malformed", "reconnects"], 0),
-    **dict.fromkeys(["failedAttempts", "queued", "queuedBytes", "unconsumedBytes"], 0),
-}

@@ -191,3 +191,14 @@ def stats_from_report(report: Mapping[str, Any], *, unhandled: int, waiting: int
         unconsumed_bytes=report["unconsumedBytes"],
         next_attempt=seconds("nextAttempt"),
     )
+
+
+NO_STATS: Mapping[str, Any] = {
+    "status": "disconnected",
+    "quality": "offline",
+    **dict.fromkeys(["connectedAt", "latency", "jitter", "nextAttempt"]),
+    **dict.fromkeys(["messagesSent", "messagesReceived", "bytesSent", "bytesReceived", "acknowledged", "failed"], 0),
+    **dict.fromkeys(["duplicates", "gaps", "recovered", "unroutable", "unexpected", "malformed", "reconnects"], 0),
+    **dict.fromkeys(["failedAttempts", "queued", "queuedBytes", "unconsumedBytes"], 0),
+}
+"""The report of a client that was never used."""
