@@ -1,0 +1,24 @@
+// This project: `realtime.v1`, with receipts and recovery.
+import { WebSocketClient } from "realtime-client";
+import { run, sendAcknowledged } from "./common.mjs";
+
+export const ours = (protocol, dialect) => () => {
+  let client, room;
+  return {
+    async open(of, handlers) {
+      client = new WebSocketClient({ url: of.url(dialect), protocol });
+      await client.connect();
+      for (const [name, handler] of handlers) {
+        const channel = client.channel(name);
+        channel.on("tick", handler);
+        await channel.subscribe().ready();
+      }
+      room = client.channel("room-0");
+    },
+    send: (payload) => room.send("tick", payload),
+    sendAll: (payloads) => sendAcknowledged(payloads, (payload) => room.send("tick", payload)),
+    close: () => client.disconnect(),
+  };
+};
+
+if (process.argv[1].endsWith("ours.mjs")) await run(ours("realtime.v1", "realtime"));
