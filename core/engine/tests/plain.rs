@@ -66,6 +66,26 @@ fn a_send_is_done_when_it_is_written_and_says_so() {
 }
 
 #[test]
+fn a_flush_covers_what_was_polled_and_nothing_else() {
+    let mut bench = Bench::connected_plain(config());
+    let room = bench.session.channel("room").unwrap();
+    bench.publish_now(room, "1");
+    // Events of the application's other calls must not hide the flush, and frames that were not polled are not covered.
+    bench.session.subscribe(bench.now, "other").unwrap();
+    bench.publish(room, json("2")).unwrap();
+    let attempt = bench.attempt;
+    bench.session.handle(bench.now, realtime_engine::Input::Flushed { attempt });
+    bench.drain();
+    assert_eq!(bench.receipts().len(), 0, "the subscribe was not polled: wait for the flush behind it");
+    bench.flushed();
+    assert_eq!(bench.receipts().iter().map(|receipt| receipt.request.0).collect::<Vec<_>>(), [1, 2]);
+    bench.publish_now(room, "3");
+    bench.session.handle(bench.now, realtime_engine::Input::Token { request: 99, result: Ok(None) });
+    bench.flushed();
+    assert_eq!(bench.receipts().len(), 3);
+}
+
+#[test]
 fn subscriptions_come_back_after_a_reconnect() {
     let mut bench = Bench::connected_plain(config());
     let id = bench.subscribe("room");

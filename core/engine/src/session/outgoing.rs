@@ -200,10 +200,14 @@ impl Session {
 
     /// Everything polled is with the operating system: where the dialect has no acknowledgements, that is all there is to know.
     pub(super) fn flushed(&mut self) {
-        if self.dialect != Dialect::Plain || !self.outputs.is_empty() {
+        if self.dialect != Dialect::Plain {
             return;
         }
-        while let Some(entry) = self.outbox.take_written() {
+        // What was not polled yet was not handed on; its own flush comes after that.
+        let unpolled = self.outputs.iter().filter(|output| matches!(output, Output::Send { .. })).count();
+        while self.outbox.written() > unpolled
+            && let Some(entry) = self.outbox.take_written()
+        {
             self.stats.acknowledged += 1;
             self.event(Event::Receipt(Receipt {
                 request: entry.request,
