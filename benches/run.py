@@ -1,0 +1,137 @@
+"""Runs every subject on every case in interleaved rounds, and writes the report. `tools/bench.sh` prepares what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from report import Sample, write_report
+from sizes import sizes
+from subjects import BENCH, CASES, ROOT, SUBJECTS, Case, Subject, rust
+
+TIMEOUT = 120
+MOST = 4_000_000
+"""Messages of one run."""
+
+
+class Server:
+    """The load server, on a core of its own."""
+
+    def __init__(self, program: Path, core: list[str]) -> None:
+        self.process = subprocess.Popen([*core, str(program)], stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        # The clock of another process, as clock_getcpuclockid(3) makes it.
+        return time.clock_gettime((~self.process.pid << 3) | 2)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def cores() -> tuple[list[str], list[str]]:
+    """What pins the server and the clients; nothing where there is one core, or no taskset."""
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(available) < 2 or shutil.which("taskset") is None:
+        print("server and clients share the cores: figures are not to be compared", file=sys.stderr)
+        return [], []
+    return [["taskset", "-c", str(core)] for core in available[:2]]  # type: ignore[return-value]
+
+
+def measure(subject: Subject, case: Case, count: int, server: Server, core: list[str]) -> Sample:
+    """One run in a process of its own. Raises where the subject fails, or lost something."""
+    place = subject.command.index("{case}")
+    command = [*subject.command[:place], *case.arguments(count, server.port), *subject.command[place + 1 :]]
+    before = server.cpu()
+    try:
+        process = subprocess.run([*core, *command], capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"no end after {TIMEOUT} s: {error.stderr}") from error
+    if process.returncode != 0:
+        raise RuntimeError(process.stderr.strip() or f"exit code {process.returncode}")
+    result = json.loads(process.stdout.splitlines()[-1])
+    if result["count"] != count:
+        raise RuntimeError(f"{result['count']} messages instead of {count}")
+    # A quarter more, with the warm-up.
+    busy = (server.cpu() - before) / 1.25 / result["seconds"]
+    return Sample(case.name, subject.language, subject.name, result, busy)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round: says that everything works, and no more")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.4, help="how long a paced run takes")
+    parser.add_argument("--only", default="", help="subjects with this in `language/name`, beside the references")
+    parser.add_argument("--case", default="", help="cases with this in their name")
+    parser.add_argument("--programs", type=Path, default=ROOT / "target/dist", help="where cargo has put them")
+    options = parser.parse_args()
+
+    subjects = [
+        subject
+        for subject in [*SUBJECTS, *rust(options.programs)]
+        if options.only.lower() in f"{subject.language}/{subject.name}".lower()
+        or (subject.reference and options.only.split("/")[0].lower() in subject.language.lower())
+    ]
+    cases = [case for case in CASES if options.case in case.name]
+    server_core, client_core = cores()
+    server = Server(options.programs / "bench-load", server_core)
+    samples: list[Sample] = []
+    failures: dict[tuple[str, str], str] = {}
+    counts: dict[tuple[str, str], int] = {}
+
+    def attempt(subject: Subject, case: Case, count: int) -> Sample | None:
+        key = (f"{subject.language}: {subject.name}", case.name)
+        if (subject.only and case.kind not in subject.only) or key in failures:
+            return None
+        try:
+            return measure(subject, case, count, server, client_core)
+        except (RuntimeError, ValueError, OSError) as error:
+            failures[key] = str(error)
+            print(f"FAILED {key[0]}, {key[1]}: {error}", file=sys.stderr, flush=True)
+            return None
+
+    begun = time.monotonic()
+    try:
+        # Finds out how many messages each takes, and warms the file cache.
+        for case in cases:
+            for subject in subjects:
+                sample = attempt(subject, case, case.count)
+                if sample is None:
+                    continue
+                if options.quick:
+                    samples.append(sample)
+                pace = case.count / sample.result["seconds"]
+                most = max(case.count, min(int(pace * options.seconds), MOST))
+                counts[subject.language + subject.name, case.name] = most if case.paced else case.count
+        for number in range(0 if options.quick else options.rounds):
+            print(f"round {number + 1} of {options.rounds}, {time.monotonic() - begun:.0f} s", flush=True)
+            for case in cases:
+                # The other way round every other time, so that no one always follows the same neighbour.
+                for subject in subjects[:: -1 if number % 2 else 1]:
+                    count = counts.get((subject.language + subject.name, case.name))
+                    sample = attempt(subject, case, count) if count else None
+                    if sample is not None:
+                        samples.append(sample)
+    finally:
+        server.stop()
+    write_report(BENCH, subjects, cases, samples, sizes(), failures, quick=options.quick)
+    busiest = max((sample.busy for sample in samples if "receive" in sample.case), default=0.0)
+    typical = statistics.median([sample.busy for sample in samples] or [0.0])
+    print(f"load server: {typical:.0%} of its core at the median, {busiest:.0%} at most while streaming")
+    print(f"{len(samples)} runs in {time.monotonic() - begun:.0f} s; report in {BENCH.relative_to(ROOT)}/report.md")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
