@@ -40,7 +40,20 @@ def rust_format() -> None:
 
 
 def rust_lint() -> None:
-    run("cargo", "clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings")
+    run(
+        "cargo",
+        "clippy",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--examples",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    )
 
 
 def rust_documentation() -> None:
