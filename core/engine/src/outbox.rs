@@ -17,6 +17,8 @@ pub(crate) struct Entry {
     pub(crate) event: Option<Text>,
     pub(crate) payload: Data,
     pub(crate) since: Timestamp,
+    /// The application was told that it failed; the server may still wait for its id.
+    pub(crate) given_up: bool,
     _permit: Permit,
 }
 
@@ -44,7 +46,16 @@ impl Outbox {
         payload: Data,
         permit: Permit,
     ) {
-        self.entries.push_back(Entry { request, id: None, channel, event, payload, since: now, _permit: permit });
+        self.entries.push_back(Entry {
+            request,
+            id: None,
+            channel,
+            event,
+            payload,
+            since: now,
+            given_up: false,
+            _permit: permit,
+        });
     }
 
     /// The next entry to write, with its id.
@@ -67,8 +78,9 @@ impl Outbox {
         self.entries.remove(self.written)
     }
 
-    /// Everything unanswered is to be written again, in order, with the same ids.
+    /// Everything unanswered is to be written again, in order, with the same ids. Another connection waits for nothing.
     pub(crate) fn rewind(&mut self) {
+        self.entries.retain(|entry| !entry.given_up);
         self.written = 0;
     }
 
@@ -109,23 +121,30 @@ impl Outbox {
         (index + 1 < self.entries.len()).then(|| self.entries.remove(index)).flatten()
     }
 
-    /// Takes the oldest entry if it is older than this.
-    pub(crate) fn take_older(&mut self, now: Timestamp, age: Duration) -> Option<Entry> {
-        if self.oldest()? + age > now {
-            return None;
+    /// Gives the oldest entry up if it is older than this. One that has an id stays where `acknowledges`, and is written again if it is
+    /// refused for now: the server lets nothing overtake it until it comes.
+    pub(crate) fn give_up_older(&mut self, now: Timestamp, age: Duration, acknowledges: bool) -> Option<RequestId> {
+        let index = self.entries.iter().position(|entry| !entry.given_up)?;
+        let entry = self.entries.get_mut(index).filter(|entry| entry.since + age <= now)?;
+        let request = entry.request;
+        if acknowledges && entry.id.is_some() {
+            entry.given_up = true;
+        } else {
+            self.entries.remove(index);
+            self.written -= usize::from(index < self.written);
         }
-        self.written = self.written.saturating_sub(1);
-        self.entries.pop_front()
+        Some(request)
     }
 
-    /// Takes everything.
+    /// Takes everything that the application waits for.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Entry> + use<> {
         self.written = 0;
-        std::mem::take(&mut self.entries).into_iter()
+        std::mem::take(&mut self.entries).into_iter().filter(|entry| !entry.given_up)
     }
 
+    /// Of those that the application waits for. What was given up stands before them.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.entries.front().map(|entry| entry.since)
+        self.entries.iter().find(|entry| !entry.given_up).map(|entry| entry.since)
     }
 
     /// Entries that are written and not answered.
@@ -137,8 +156,9 @@ impl Outbox {
         self.written < self.entries.len()
     }
 
+    /// Whether the application waits for nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.back().is_none_or(|newest| newest.given_up)
     }
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {

@@ -183,6 +183,23 @@ fn close_codes_decide_by_range() {
 }
 
 #[test]
+fn a_hello_that_arrives_late_takes_the_session_from_this_very_client() {
+    let mut bench = Bench::new(config());
+    bench.connect();
+    bench.opened(Some("realtime.v1"));
+    // The hello of this attempt is on its way somewhere.
+    bench.pass(Duration::from_secs(11));
+    bench.open_v1();
+    bench.closed(Some(4502));
+    assert_eq!(bench.session.status(), Status::Reconnecting);
+    // No attempt was given up since: now it is somebody else.
+    bench.pass_to_deadline();
+    bench.open_v1();
+    bench.closed(Some(4502));
+    assert_eq!(bench.session.status(), Status::Error);
+}
+
+#[test]
 fn a_server_that_closes_at_once_is_backed_off_from() {
     let mut bench = Bench::new(config());
     bench.connect();

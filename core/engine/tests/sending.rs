@@ -220,6 +220,47 @@ fn a_send_timeout_is_definite_and_the_late_receipt_harmless() {
 }
 
 #[test]
+fn what_the_server_waits_for_is_sent_again_also_after_its_timeout() {
+    let mut config = config();
+    config.send_timeout = Some(Duration::from_secs(3));
+    let mut bench = Bench::connected(config);
+    let room = bench.session.channel("room").unwrap();
+    bench.publish_now(room, "1");
+    bench.pass(Duration::from_secs(2));
+    bench.publish_now(room, "2");
+    for id in [1, 2] {
+        bench.text(&format!(r#"{{"type":"error","code":"rate_limited","message":"","id":{id},"retry_after":1500}}"#));
+    }
+    bench.clear();
+    bench.pass(Duration::from_millis(1600));
+    assert_eq!(bench.failures(), [(1, "timeout")]);
+    // The server refuses 2 until 1 comes again.
+    assert_eq!(bench.sent_of("publish").iter().map(|sent| sent["id"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+    bench.text(r#"{"type":"receipt","id":1,"offset":1,"epoch":"a"}"#);
+    bench.text(r#"{"type":"receipt","id":2,"offset":2,"epoch":"a"}"#);
+    assert_eq!(bench.receipts().iter().map(|receipt| receipt.request.0).collect::<Vec<_>>(), [2]);
+    assert_eq!((bench.session.stats().unexpected, bench.session.stats().queued), (1, 0));
+}
+
+#[test]
+fn what_timed_out_is_not_sent_over_another_connection() {
+    let mut config = config();
+    config.send_timeout = Some(Duration::from_secs(3));
+    let mut bench = Bench::connected(config);
+    let room = bench.session.channel("room").unwrap();
+    bench.publish_now(room, "1");
+    bench.pass(Duration::from_secs(3));
+    assert_eq!(bench.failures(), [(1, "timeout")]);
+    bench.closed(None);
+    assert_eq!(bench.session.stats().queued, 0);
+    bench.pass_to_deadline();
+    bench.clear();
+    bench.open_v1();
+    assert!(bench.sent_of("publish").is_empty());
+    assert!(bench.failures().is_empty());
+}
+
+#[test]
 fn binary_messages_keep_their_place_in_the_order() {
     let mut bench = Bench::connected(config());
     let room = bench.session.channel("room").unwrap();

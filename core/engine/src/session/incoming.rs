@@ -149,7 +149,7 @@ impl Session {
 
     fn receipt(&mut self, frame: &Bytes, receipt: &wire::Receipt<'_>) {
         // Unknown ids are those of sends that timed out, or were answered twice.
-        let Some(entry) = self.outbox.take(receipt.id) else {
+        let Some(entry) = self.outbox.take(receipt.id).filter(|entry| !entry.given_up) else {
             self.stats.unexpected += 1;
             return;
         };
@@ -205,7 +205,7 @@ impl Session {
                 }
                 self.timers.set(Timer::Hold, again_at);
             }
-        } else if let Some(entry) = self.outbox.take(id) {
+        } else if let Some(entry) = self.outbox.take(id).filter(|entry| !entry.given_up) {
             self.fail_send(entry.request, error);
             self.after_answer();
         } else {

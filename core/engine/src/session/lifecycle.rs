@@ -10,6 +10,9 @@ use crate::status::{ChannelState, Status};
 use crate::timers::Timer;
 use crate::wire::{ClientMessage, CloseCode, ClosePolicy, Encoding, Hello, SUBPROTOCOL_PLAIN, SUBPROTOCOL_V1, Welcome};
 
+/// How often a client takes it for its own doing that its session was replaced.
+const MAX_LATE_HELLOS: u32 = 3;
+
 impl Session {
     pub(super) fn begin_attempt(&mut self) {
         self.timers.clear(Timer::Retry);
@@ -212,17 +215,26 @@ impl Session {
             Phase::Connected { .. } => self.lost(code, reason, None),
             Phase::Opening | Phase::Handshake { .. } => {
                 let error = self.close_error(code, reason);
-                self.attempt_failed(error, code.policy());
+                self.attempt_failed(error, self.policy(code));
             }
             _ => {}
         }
+        if code == CloseCode::SESSION_REPLACED {
+            self.late_hellos = self.late_hellos.saturating_sub(1);
+        }
+    }
+
+    /// What a close means. It may be a late `hello` of this very client that took the session over.
+    fn policy(&self, code: CloseCode) -> ClosePolicy {
+        let own = code == CloseCode::SESSION_REPLACED && self.late_hellos > 0;
+        if own { ClosePolicy::Reconnect } else { code.policy() }
     }
 
     /// An open connection is gone. `cause` where it was this side that gave it up.
     pub(super) fn lost(&mut self, code: CloseCode, reason: &str, cause: Option<Error>) {
         let Phase::Connected { since } = self.phase else { return };
         let refreshable = self.config.token == Token::Provider;
-        let policy = match code.policy() {
+        let policy = match self.policy(code) {
             ClosePolicy::Refresh if !refreshable => ClosePolicy::Terminal,
             policy => policy,
         };
@@ -328,6 +340,9 @@ impl Session {
         if matches!(self.phase, Phase::Opening | Phase::Handshake { .. }) {
             self.close_socket(CloseCode::NORMAL, "");
         }
+        if matches!(self.phase, Phase::Handshake { .. }) {
+            self.late_hellos = (self.late_hellos + 1).min(MAX_LATE_HELLOS);
+        }
         self.timers.clear_connection();
         self.refreshing = None;
         self.lines.clear();
@@ -354,7 +369,7 @@ impl Session {
     fn close_error(&self, code: CloseCode, reason: &str) -> Error {
         let url = &self.config.url;
         let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        let (kind, what) = match code.policy() {
+        let (kind, what) = match self.policy(code) {
             ClosePolicy::Terminal => (ErrorKind::Rejected, "closed the connection for good"),
             ClosePolicy::Refresh => (ErrorKind::Unauthenticated, "wants another token"),
             _ if code == CloseCode::ABNORMAL => (ErrorKind::ConnectionLost, "is gone"),

@@ -74,6 +74,8 @@ pub struct Session {
     /// Why sends are refused: the application disconnected, or the session gave up.
     ended: Option<Error>,
     failed_attempts: u32,
+    /// Attempts that were given up after `hello`, which the server may yet see.
+    late_hellos: u32,
     backoff: Backoff,
     token: Option<String>,
     token_requests: u64,
@@ -125,6 +127,7 @@ impl Session {
             closing: false,
             ended: None,
             failed_attempts: 0,
+            late_hellos: 0,
             backoff: Backoff::default(),
             token: None,
             token_requests: 0,

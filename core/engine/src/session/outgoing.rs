@@ -222,10 +222,11 @@ impl Session {
 
     pub(super) fn expire_sends(&mut self) {
         let Some(timeout) = self.config.send_timeout else { return };
-        while let Some(entry) = self.outbox.take_older(self.now, timeout) {
+        let acknowledges = self.dialect == Dialect::V1 && matches!(self.phase, Phase::Connected { .. });
+        while let Some(request) = self.outbox.give_up_older(self.now, timeout, acknowledges) {
             let message =
                 format!("no receipt came within {timeout:?} (sendTimeout); it may have been accepted all the same");
-            self.fail_send(entry.request, Error::new(ErrorKind::Timeout, message));
+            self.fail_send(request, Error::new(ErrorKind::Timeout, message));
         }
         self.after_answer();
     }
