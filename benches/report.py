@@ -26,6 +26,7 @@ class Sample:
     result: dict[str, Any]
     busy: float
     """How much of its core the load server took."""
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,20 +121,21 @@ def _table(
     body = []
     mine = [sample for sample in samples if sample.case == case.name and sample.language == language]
     reference = next((s for s in subjects if s.reference and s.language == language), None)
-    against = [sample.result for sample in mine if reference is not None and _is(sample, reference)]
+    against = {sample.round: sample.result for sample in mine if reference is not None and _is(sample, reference)}
     for subject in subjects:
-        results = [sample.result for sample in mine if _is(sample, subject)]
+        results = {sample.round: sample.result for sample in mine if _is(sample, subject)}
         if not results:
             continue
         cells = []
         for metric in metrics:
-            figure = Figure.of([metric.of(result) for result in results])
+            figure = Figure.of([metric.of(result) for result in results.values()])
             key = {"case": case.name, "subject": f"{language}: {subject.name}"}
             spread = {"min": figure.least, "max": figure.most, "rounds": len(results)}
             rows.append(key | {"metric": metric.name, "value": figure.middle, "unit": metric.unit} | spread)
             cells.append(figure.text(metric.digits))
             # Of the same round, so that what slowed a round down slows both.
-            pairs = [(metric.of(a), metric.of(b)) for a, b in zip(results, against, strict=False) if metric.of(b) > 0]
+            pairs = [(metric.of(results[n]), metric.of(against[n])) for n in results if n in against]
+            pairs = [(a, b) for a, b in pairs if b > 0]
             if pairs:
                 ratio = Figure.of([a / b for a, b in pairs])
                 spread = {"min": ratio.least, "max": ratio.most, "rounds": len(pairs)}

@@ -48,7 +48,7 @@ def cores() -> tuple[list[str], list[str]]:
     return [["taskset", "-c", str(core)] for core in available[:2]]  # type: ignore[return-value]
 
 
-def measure(subject: Subject, case: Case, count: int, server: Server, core: list[str]) -> Sample:
+def measure(subject: Subject, case: Case, count: int, number: int, server: Server, core: list[str]) -> Sample:
     """One run in a process of its own. Raises where the subject fails, or lost something."""
     place = subject.command.index("{case}")
     command = [*subject.command[:place], *case.arguments(count, server.port), *subject.command[place + 1 :]]
@@ -64,7 +64,7 @@ def measure(subject: Subject, case: Case, count: int, server: Server, core: list
         raise RuntimeError(f"{result['count']} messages instead of {count}")
     # A quarter more, with the warm-up.
     busy = (server.cpu() - before) / 1.25 / result["seconds"]
-    return Sample(case.name, subject.language, subject.name, result, busy)
+    return Sample(case.name, subject.language, subject.name, result, busy, number)
 
 
 def main() -> int:
@@ -90,12 +90,12 @@ def main() -> int:
     failures: dict[tuple[str, str], str] = {}
     counts: dict[tuple[str, str], int] = {}
 
-    def attempt(subject: Subject, case: Case, count: int) -> Sample | None:
+    def attempt(subject: Subject, case: Case, count: int, number: int = 0) -> Sample | None:
         key = (f"{subject.language}: {subject.name}", case.name)
         if (subject.only and case.kind not in subject.only) or key in failures:
             return None
         try:
-            return measure(subject, case, count, server, client_core)
+            return measure(subject, case, count, number, server, client_core)
         except (RuntimeError, ValueError, OSError) as error:
             failures[key] = str(error)
             print(f"FAILED {key[0]}, {key[1]}: {error}", file=sys.stderr, flush=True)
@@ -120,7 +120,7 @@ def main() -> int:
                 # The other way round every other time, so that no one always follows the same neighbour.
                 for subject in subjects[:: -1 if number % 2 else 1]:
                     count = counts.get((subject.language + subject.name, case.name))
-                    sample = attempt(subject, case, count) if count else None
+                    sample = attempt(subject, case, count, number) if count else None
                     if sample is not None:
                         samples.append(sample)
     finally:

@@ -27,7 +27,9 @@ environment python-supabase requirements-supabase.txt
 
 say "native modules, load server and Rust subjects (profile dist; the first time takes some minutes)"
 cargo build --quiet --locked --profile dist -p bench-load -p bench-rust -p realtime-node
-(cd python && VIRTUAL_ENV="$bench/python" "$bench/python/bin/maturin" build --quiet --locked --profile dist --out "$bench/packages")
+rm -f "$bench"/packages/*.whl
+(cd python && VIRTUAL_ENV="$bench/python" "$bench/python/bin/maturin" build --locked --profile dist --out "$bench/packages") \
+  >"$bench/maturin.log" 2>&1 || fail "maturin failed: $(cat "$bench/maturin.log")"
 "$bench/python/bin/pip" install -q --disable-pip-version-check --no-deps --force-reinstall "$bench"/packages/*.whl
 
 # In a copy of node/, so that the project's own build stays as it is.

@@ -53,6 +53,10 @@ impl Speaker for Realtime {
                 );
                 return Ok(Heard::Subscribed(channel.to_owned()));
             }
+            "unsubscribe" => {
+                let (id, channel) = (request.id, request.channel);
+                out.push(format!(r#"{{"type":"unsubscribed","id":{id},"channel":"{channel}"}}"#).as_bytes());
+            }
             "credit" => self.credit(&request),
             "ping" => {
                 out.push(format!(r#"{{"type":"pong","id":{},"time":1700000000001}}"#, request.id).as_bytes());
