@@ -47,9 +47,10 @@ def bar_chart(title: str, unit: str, bars: list[Bar]) -> str:
 def _bar(bar: Bar, y: int, scale: float, unit: str) -> list[str]:
     width, least, most = bar.value * scale, LABEL + bar.least * scale, LABEL + bar.most * scale
     middle, line = y + BAR / 2, y + 13
+    kind = "ours" if bar.ours else "peer"
     return [
         f'<text x="{LABEL - 8}" y="{line}" text-anchor="end">{escape(bar.label)}</text>',
-        f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" class="{"ours" if bar.ours else "peer"}"/>',
+        f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" class="{kind}"/>',
         f'<path d="M{least:.1f} {middle}H{most:.1f}" class="spread"/>',
         f'<text x="{max(most, LABEL + width) + 6:.1f}" y="{line}">{_short(bar.value)} {escape(unit)}</text>',
     ]

@@ -41,7 +41,7 @@ class Metric:
 def _percentile(share: float) -> Callable[[dict[str, Any]], float]:
     def of(result: dict[str, Any]) -> float:
         times = sorted(result["times"])
-        return times[min(len(times) - 1, int(len(times) * share))]
+        return float(times[min(len(times) - 1, int(len(times) * share))])
 
     return of
 
@@ -106,9 +106,7 @@ def write_report(
             values = [metric.of(s.result) for s in samples if s.case == case_name and _is(s, subject)]
             if values:
                 figure = Figure.of(values)
-                bars.append(
-                    Bar(subject.language, subject.name, figure.middle, figure.least, figure.most, subject.ours)
-                )
+                bars.append(Bar(subject.language, subject.name, figure.middle, figure.least, figure.most, subject.ours))
         if bars:
             (folder / f"{name}.svg").write_text(bar_chart(f"{case_name}: {metric.name}", metric.unit, bars))
 
@@ -156,7 +154,7 @@ def _table(
 def _sizes(sizes: list[dict[str, Any]]) -> list[str]:
     if not sizes:
         return []
-    packed = {row["subject"]: {} for row in sizes}
+    packed: dict[str, dict[str, float]] = {row["subject"]: {} for row in sizes}
     for row in sizes:
         packed[row["subject"]][row["metric"]] = row["value"] / 2**20
     table = [f"| {name} | {row['packed']:.2f} | {row['unpacked']:.2f} |" for name, row in packed.items()]

@@ -1,4 +1,4 @@
-"""Runs every subject on every case in interleaved rounds, and writes the report. `tools/bench.sh` prepares what it needs."""
+"""Runs every subject on every case in interleaved rounds, and writes the report; `tools/bench.sh` prepares it all."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def measure(subject: Subject, case: Case, count: int, number: int, server: Serve
     try:
         process = subprocess.run([*core, *command], capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"no end after {TIMEOUT} s: {error.stderr}") from error
+        raise RuntimeError(f"no end after {TIMEOUT} s") from error
     if process.returncode != 0:
         raise RuntimeError(process.stderr.strip() or f"exit code {process.returncode}")
     result = json.loads(process.stdout.splitlines()[-1])

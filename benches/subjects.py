@@ -55,27 +55,34 @@ class Subject:
     """The kinds of cases that it takes part in; all where empty."""
 
 
-def _python(name: str, file: str, *, loop: str = "", interpreter: Path = PYTHON, **more: bool) -> Subject:
+def _python(
+    name: str,
+    file: str,
+    *,
+    loop: str = "",
+    interpreter: Path = PYTHON,
+    acknowledged: bool = False,
+    ours: bool = False,
+    reference: bool = False,
+) -> Subject:
     # The case comes between the file and the loop.
     command = [str(interpreter), str(ROOT / "benches/python" / file), "{case}", *([loop] if loop else [])]
-    return Subject("Python", name, command, more.pop("acknowledged", False), **more)
+    return Subject("Python", name, command, acknowledged, ours, reference)
 
 
-def _node(name: str, file: str, **more: bool) -> Subject:
-    command = ["node", str(BENCH / "node" / file), "{case}"]
-    return Subject("Node", name, command, more.pop("acknowledged", False), **more)
+def _node(name: str, file: str, *, acknowledged: bool = False, ours: bool = False, reference: bool = False) -> Subject:
+    return Subject("Node", name, ["node", str(BENCH / "node" / file), "{case}"], acknowledged, ours, reference)
 
 
 def rust(target: Path) -> list[Subject]:
-    def subject(name: str, argument: str, **more: bool | tuple[str, ...]) -> Subject:
-        return Subject("Rust", name, [str(target / "bench-rust"), argument, "{case}"], **more)  # type: ignore[arg-type]
-
-    raw = {"only": ("receive",)}
+    """The subjects in Rust, from the folder where cargo has put their program."""
+    program, raw = str(target / "bench-rust"), ("receive",)
+    ours, peer = "realtime-client", "tokio-tungstenite + RawValue"
     return [
-        subject("realtime-client, payload left raw", "ours-raw", acknowledged=True, ours=True, **raw),
-        subject("realtime-client", "ours", acknowledged=True, ours=True),
-        subject("tokio-tungstenite + RawValue, payload left raw", "tungstenite-raw", acknowledged=False, **raw),
-        subject("tokio-tungstenite + RawValue", "tungstenite", acknowledged=False, reference=True),
+        Subject("Rust", f"{ours}, payload left raw", [program, "ours-raw", "{case}"], True, True, only=raw),
+        Subject("Rust", ours, [program, "ours", "{case}"], True, True),
+        Subject("Rust", f"{peer}, payload left raw", [program, "tungstenite-raw", "{case}"], False, only=raw),
+        Subject("Rust", peer, [program, "tungstenite", "{case}"], False, reference=True),
     ]
 
 
