@@ -8,6 +8,12 @@ pub(crate) struct Channel {
     pub(crate) id: ChannelId,
     pub(crate) name: Text,
     pub(crate) state: ChannelState,
+    /// The state that the application was told last.
+    pub(crate) told: ChannelState,
+    /// The application has changed its mind since the last poll.
+    pub(crate) changed: bool,
+    /// The server was asked for it on this connection, and not to leave it since.
+    pub(crate) asked: bool,
     /// The application wants it, whatever the connection does.
     pub(crate) wanted: bool,
     /// The last offset taken; what a resubscribe asks to go on from.
@@ -37,6 +43,9 @@ impl Channel {
             id,
             name,
             state: ChannelState::Idle,
+            told: ChannelState::Idle,
+            changed: false,
+            asked: false,
             wanted: false,
             position: None,
             request: None,

@@ -26,6 +26,43 @@ fn reconnect(bench: &mut Bench) {
 }
 
 #[test]
+fn changing_ones_mind_costs_no_memory_and_one_request() {
+    for (mut bench, kind) in [(Bench::connected(config()), "id"), (Bench::connected_plain(config()), "payload")] {
+        for _ in 0..1000 {
+            let room = bench.session.subscribe(bench.now, "room").unwrap();
+            assert_eq!(bench.session.channel_state(room), ChannelState::Subscribing);
+            bench.session.unsubscribe(bench.now, room);
+            assert_eq!(bench.session.channel_state(room), ChannelState::Idle);
+        }
+        bench.drain();
+        assert_eq!((bench.events.len(), bench.frames.len()), (0, 0), "{:?}", bench.events);
+        let room = bench.subscribe("room");
+        bench.clear();
+        for _ in 0..1000 {
+            bench.session.unsubscribe(bench.now, room);
+            bench.session.subscribe(bench.now, "room").unwrap();
+        }
+        bench.drain();
+        assert!(bench.events.len() <= 2, "{:?}", bench.events);
+        assert!(
+            matches!(&bench.sent()[..], [only] if only["type"] == "subscribe" && only[kind] != serde_json::Value::Null)
+        );
+    }
+    // Offline nothing is sent, and what is told is what is wanted in the end.
+    let mut bench = Bench::new(config());
+    for _ in 0..1000 {
+        let room = bench.session.subscribe(bench.now, "room").unwrap();
+        bench.session.unsubscribe(bench.now, room);
+    }
+    bench.subscribe("room");
+    assert!(
+        matches!(&bench.events[..], [Event::Channel { state: ChannelState::Subscribing, .. }]),
+        "{:?}",
+        bench.events
+    );
+}
+
+#[test]
 fn a_reconnect_goes_on_from_the_position() {
     let mut bench = Bench::connected(config());
     bench.subscribed("room", "a", 4);

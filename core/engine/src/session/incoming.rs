@@ -188,6 +188,7 @@ impl Session {
                 return self.error(error);
             };
             channel.request = None;
+            channel.asked = false;
             let channel = channel.id;
             if retry {
                 self.timers.set(Timer::Resubscribe, again_at);

@@ -351,6 +351,7 @@ impl Session {
         for id in self.channels.iter_mut().map(|channel| channel.id).collect::<Vec<_>>() {
             let Some(channel) = self.channels.get_mut(id) else { continue };
             channel.request = None;
+            channel.asked = false;
             channel.reset_window();
             let state = match channel.state {
                 ChannelState::Subscribed => ChannelState::Resubscribing,

@@ -88,6 +88,8 @@ pub struct Session {
     next_control_id: u64,
 
     channels: Channels,
+    /// Those that the application subscribed or left since the last poll.
+    changed: Vec<ChannelId>,
     outbox: Outbox,
     rate: Option<RateLimit>,
     /// JSON lines that wait for a frame.
@@ -137,6 +139,7 @@ impl Session {
             server_time: 0,
             next_control_id: CONTROL_IDS,
             channels: Channels::default(),
+            changed: Vec::new(),
             outbox: Outbox::new(Budget::new(config.queue_messages, config.queue_bytes)),
             rate: config.rate_limit.map(RateLimit::new),
             lines: Vec::new(),
@@ -196,11 +199,7 @@ impl Session {
             && !channel.wanted
         {
             channel.wanted = true;
-            channel.position = None;
-            self.set_channel_state(id, ChannelState::Subscribing, None);
-            if matches!(self.phase, Phase::Connected { .. }) {
-                self.send_subscribe(id);
-            }
+            self.change(id, ChannelState::Subscribing);
         }
         Ok(id)
     }
@@ -209,12 +208,22 @@ impl Session {
     pub fn unsubscribe(&mut self, now: Timestamp, id: ChannelId) {
         self.now = now;
         let Some(channel) = self.channels.get_mut(id) else { return };
-        let was_wanted = std::mem::take(&mut channel.wanted);
+        if std::mem::take(&mut channel.wanted) || channel.state == ChannelState::Failed {
+            let state = if channel.asked { ChannelState::Unsubscribing } else { ChannelState::Idle };
+            self.change(id, state);
+        }
+    }
+
+    /// Notes what the application wants of a channel. What that comes to is told and sent at the next poll: changing one's mind a
+    /// thousand times costs no more than once.
+    fn change(&mut self, id: ChannelId, state: ChannelState) {
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        channel.state = state;
         channel.position = None;
-        if was_wanted && matches!(self.phase, Phase::Connected { .. }) {
-            self.send_unsubscribe(id);
-        } else if was_wanted || channel.state == ChannelState::Failed {
-            self.set_channel_state(id, ChannelState::Idle, None);
+        // The answer to an earlier request says nothing about this one.
+        channel.request = None;
+        if !std::mem::replace(&mut channel.changed, true) {
+            self.changed.push(id);
         }
     }
 
@@ -295,6 +304,7 @@ impl Session {
     /// The next thing to do; `None` where there is nothing until the next call.
     pub fn poll(&mut self) -> Option<Output> {
         if self.outputs.is_empty() {
+            self.settle_changes();
             self.write();
         }
         if self.outputs.is_empty() && self.outbox.budget().take_writable() {
@@ -390,10 +400,10 @@ impl Session {
     }
 
     fn set_channel_state(&mut self, id: ChannelId, state: ChannelState, error: Option<Error>) {
-        if let Some(channel) = self.channels.get_mut(id)
-            && channel.state != state
-        {
-            channel.state = state;
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        channel.state = state;
+        if channel.told != state {
+            channel.told = state;
             self.event(Event::Channel { channel: id, state, error });
         }
     }

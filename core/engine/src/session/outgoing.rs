@@ -262,6 +262,23 @@ impl Session {
         }
     }
 
+    /// Tells and sends what the application's changes of mind since the last poll come to.
+    pub(super) fn settle_changes(&mut self) {
+        let connected = matches!(self.phase, Phase::Connected { .. });
+        for id in std::mem::take(&mut self.changed) {
+            let Some(channel) = self.channels.get_mut(id) else { continue };
+            channel.changed = false;
+            let (state, wanted, asked) = (channel.state, channel.wanted, channel.asked);
+            let waits = wanted && channel.request.is_none() && state == ChannelState::Subscribing;
+            self.set_channel_state(id, state, None);
+            if connected && waits {
+                self.send_subscribe(id);
+            } else if connected && !wanted && asked {
+                self.send_unsubscribe(id);
+            }
+        }
+    }
+
     pub(super) fn wanted_channels(&mut self) -> Vec<ChannelId> {
         self.channels.iter_mut().filter(|channel| channel.wanted).map(|channel| channel.id).collect()
     }
@@ -269,6 +286,7 @@ impl Session {
     pub(super) fn send_subscribe(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         channel.reset_window();
+        channel.asked = true;
         let name = channel.name.clone();
         match self.dialect {
             Dialect::V1 => {
@@ -296,6 +314,7 @@ impl Session {
     pub(super) fn send_unsubscribe(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         channel.reset_window();
+        channel.asked = false;
         let name = channel.name.clone();
         match self.dialect {
             Dialect::V1 => {
