@@ -3,20 +3,29 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use realtime_engine::{
-    Attempt, ChannelId, Config, Data, Event, Output, RequestId, Session, Timestamp, Token, wire::Window,
+    Attempt, ChannelId, Config, Data, Event, Output, Protocol, RequestId, Session, Status, Timestamp, Token, WhenFull,
 };
 
-use crate::checker::Checker;
+use crate::checker::{Checker, Invariant, Rules};
 use crate::profile::Profile;
 
 /// A session and the application on top of it.
 pub(crate) struct Client {
     pub(crate) index: usize,
     pub(crate) session: Session,
+    pub(crate) plain: bool,
     /// The link of the newest attempt.
     pub(crate) link: Option<(Attempt, u64)>,
-    /// The application, or the whole machine, stands still until then.
+    /// The whole machine stands still until then.
     pub(crate) asleep_until: u64,
+    /// The application stands still until then; the connection goes on.
+    pub(crate) busy_until: u64,
+    /// When the session was last given a frame, or did not want one.
+    pub(crate) heard_at: u64,
+    /// The session has stopped, and waits for the application.
+    pub(crate) stopped: bool,
+    pub(crate) rules: Rules,
+    gives_up: bool,
     slow: bool,
     unconsumed: VecDeque<(Option<ChannelId>, u64)>,
     names: HashMap<ChannelId, usize>,
@@ -25,70 +34,92 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(index: usize, profile: &Profile, now: Timestamp, rng: &mut fastrand::Rng) -> Self {
+        let plain = index > 0 && rng.f64() < profile.plain_share;
         let mut config = Config::new("ws://simulated");
-        config.queue_messages = 200;
+        config.queue_messages = if rng.u32(0..4) == 0 { 20 } else { 200 };
+        config.when_full = profile.when_full(rng);
         config.heartbeat_interval = Duration::from_secs(10);
         config.heartbeat_timeout = Duration::from_secs(20);
-        if rng.bool() {
-            config.token = Token::Provider;
+        config.inbox = profile.window();
+        config.binary_json = rng.bool();
+        if plain {
+            config.protocol = Protocol::Plain;
         }
-        if profile.small_windows {
-            config.inbox = Window { connection: 4000, channel: 1500 };
+        if profile.auth || rng.bool() {
+            config.token = Token::Provider;
         }
         if rng.f64() < 0.2 {
             config.rate_limit = Some(20);
         }
+        if rng.f64() < 0.2 {
+            config.send_timeout = Some(Duration::from_secs(rng.u64(2..60)));
+        }
+        if rng.f64() < 0.1 {
+            config.max_attempts = Some(rng.u32(1..10));
+        }
+        let micros = |duration: Duration| duration.as_micros() as u64;
+        let rules = Rules {
+            plain,
+            inbox_bytes: profile.inbox_bound(),
+            queue_messages: queue_bound(&config),
+            send_timeout: config.send_timeout.map(micros),
+            heartbeat_timeout: micros(config.heartbeat_timeout),
+        };
         Self {
             index,
-            session: Session::new(config, now, rng.u64(..)).unwrap(),
+            plain,
             link: None,
             asleep_until: 0,
+            busy_until: 0,
+            heard_at: 0,
+            stopped: false,
+            rules,
+            gives_up: config.max_attempts.is_some(),
             slow: rng.f64() < profile.slow_share,
+            session: Session::new(config, now, rng.u64(..)).unwrap(),
             unconsumed: VecDeque::new(),
             names: HashMap::new(),
             next: 0,
         }
     }
 
-    /// Does one thing that applications do.
-    pub(crate) fn act(&mut self, now: Timestamp, channels: usize, rng: &mut fastrand::Rng, checker: &mut Checker) {
-        let channel = rng.usize(0..channels);
-        let id = self.session.subscribe_name(channel);
+    pub(crate) fn subscribe(&mut self, now: Timestamp, channel: usize, checker: &mut Checker) {
+        let id = self.session.subscribe(now, &name(channel)).unwrap();
         self.names.insert(id, channel);
-        match rng.u32(0..100) {
-            0..8 => {
-                self.session.subscribe(now, &name(channel)).unwrap();
-                checker.subscribed(self.index, channel);
-            }
-            8..10 => {
-                self.session.unsubscribe(now, id);
-                checker.unsubscribed(self.index, channel);
-            }
-            10..11 => self.session.connect(now),
-            _ => {
-                for _ in 0..rng.u32(1..6) {
-                    self.publish(now, id, channel, rng, checker);
-                }
-            }
-        }
+        checker.subscribed(self.index, channel);
     }
 
-    fn publish(
+    pub(crate) fn unsubscribe(&mut self, now: Timestamp, channel: usize, checker: &mut Checker) {
+        let id = self.channel(channel);
+        self.session.unsubscribe(now, id);
+        checker.unsubscribed(self.index, channel);
+    }
+
+    pub(crate) fn channel(&mut self, channel: usize) -> ChannelId {
+        self.session.channel(&name(channel)).unwrap()
+    }
+
+    /// Sends one message; its number, unless it was refused at once.
+    pub(crate) fn publish(
         &mut self,
         now: Timestamp,
-        id: ChannelId,
         channel: usize,
+        binary: bool,
         rng: &mut fastrand::Rng,
         checker: &mut Checker,
-    ) {
-        self.next += 1;
-        let text =
-            format!("{{\"c\":{},\"n\":{},\"pad\":\"{}\"}}", self.index, self.next, "x".repeat(rng.usize(0..100)));
-        let payload = if rng.u32(0..10) == 0 { Data::Binary(Bytes::from(text)) } else { Data::Json(Bytes::from(text)) };
-        let Some(permit) = self.session.budget().reserve(payload.bytes().len()) else { return };
-        let request = RequestId(self.next);
-        self.session.publish(now, request, id, "e".into(), payload, permit).unwrap();
-        checker.published(self.index, self.next, channel);
+    ) -> Option<u64> {
+        let id = self.channel(channel);
+        let n = self.next + 1;
+        let text = format!("{{\"c\":{},\"n\":{n},\"pad\":\"{}\"}}", self.index, "x".repeat(rng.usize(0..100)));
+        let payload = if binary { Data::Binary(Bytes::from(text)) } else { Data::Json(Bytes::from(text)) };
+        let permit = match self.session.when_full() {
+            WhenFull::DropOldest => self.session.budget().reserve_anyway(payload.bytes().len()),
+            _ => self.session.budget().reserve(payload.bytes().len())?,
+        };
+        self.session.publish(now, RequestId(n), id, "e".into(), payload, permit).ok()?;
+        self.next = n;
+        checker.published(self.index, n, channel);
+        Some(n)
     }
 
     /// Consumes what it has: everything, or a little where it is slow.
@@ -109,53 +140,67 @@ impl Client {
     }
 
     /// Takes outputs until there are none; those for the network come back.
-    pub(crate) fn drain(&mut self, checker: &mut Checker) -> Vec<Output> {
+    pub(crate) fn drain(&mut self, checker: &mut Checker, trace: &mut dyn FnMut(&Event)) -> Vec<Output> {
         let mut network = Vec::new();
         while let Some(output) = self.session.poll() {
             match output {
-                Output::Event(event) => self.event(event, checker),
+                Output::Event(event) => {
+                    trace(&event);
+                    self.event(event, checker);
+                }
                 other => network.push(other),
             }
         }
+        checker.memory(self.index, &self.session.stats());
         network
     }
 
     fn event(&mut self, event: Event, checker: &mut Checker) {
+        let index = self.index;
         match event {
+            Event::Message(message) if message.implied => {}
             Event::Message(message) => {
                 self.unconsumed.push_back((Some(message.channel), message.size));
-                let epoch = self.session.position(message.channel).map(|position| position.epoch.clone());
-                checker.delivered(
-                    self.index,
-                    self.names[&message.channel],
-                    epoch.as_deref().unwrap_or_default(),
-                    message.offset.unwrap(),
-                    message.payload.bytes(),
-                );
+                let (channel, payload) = (self.names[&message.channel], message.payload.bytes());
+                match message.offset {
+                    Some(offset) => {
+                        let epoch = self.session.position(message.channel).map(|position| position.epoch.as_str());
+                        checker.delivered(index, channel, epoch.unwrap_or_default(), offset, payload);
+                    }
+                    None => checker.plain_delivered(index, channel, &message.event, payload),
+                }
             }
             Event::Direct(message) => self.unconsumed.push_back((None, message.size)),
-            Event::Gap(gap) => checker.gap(self.index, self.names[&gap.channel], &gap),
+            Event::Gap(gap) => checker.gap(index, self.names[&gap.channel], &gap),
             Event::Receipt(receipt) => {
-                let epoch = receipt.epoch.as_ref().map(|epoch| epoch.as_str()).unwrap_or_default();
-                checker.receipt(self.index, receipt.request.0, epoch, receipt.offset.unwrap());
+                let place = receipt.epoch.as_ref().map(|epoch| epoch.as_str()).zip(receipt.offset);
+                checker.receipt(index, receipt.request.0, place);
             }
-            Event::SendFailed { request, error } => checker.failed(self.index, request.0, error.code()),
+            Event::SendFailed { request, error } => checker.failed(index, request.0, error.code()),
+            Event::Open(_) => checker.opened(index),
+            Event::Close { .. } => checker.closed(index),
+            Event::Status { status: Status::Error, retry_in: None, reason } => {
+                self.stopped = true;
+                if !self.gives_up {
+                    let what = format!("client {index} gave up: {reason:?}");
+                    checker.violation(Invariant::Liveness, what);
+                }
+            }
             _ => {}
         }
-        checker.memory(self.index, &self.session.stats());
+    }
+}
+
+/// `dropOldest` gives up only what was never written: what is written counts on top, and of that the server allows 50, or the socket
+/// holds what it holds.
+fn queue_bound(config: &Config) -> usize {
+    match (config.when_full, config.protocol) {
+        (WhenFull::DropOldest, Protocol::Plain) => config.queue_messages + 300,
+        (WhenFull::DropOldest, _) => config.queue_messages.max(50) + 1,
+        _ => config.queue_messages,
     }
 }
 
 pub(crate) fn name(channel: usize) -> String {
     format!("channel-{channel}")
-}
-
-trait Names {
-    fn subscribe_name(&mut self, channel: usize) -> ChannelId;
-}
-
-impl Names for Session {
-    fn subscribe_name(&mut self, channel: usize) -> ChannelId {
-        self.channel(&name(channel)).unwrap()
-    }
 }

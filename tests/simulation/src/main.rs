@@ -1,33 +1,133 @@
-//! `simulate [SEEDS] [FIRST]`: runs seeds and prints what they came to. Exit status 1 where an invariant was violated.
+//! `simulate --seeds 200`: runs seeds and prints what they came to. Exit status 1 where an invariant was violated.
 #![allow(missing_docs)]
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>().unwrap_or_else(|_| usage()));
-    let seeds = args.next().unwrap_or(100);
-    let first = args.next().unwrap_or(1);
-    let (mut hours, mut faults, mut messages, mut deliveries, mut gaps, mut violations) = (0.0, 0, 0, 0, 0, 0);
-    for seed in first..first + seeds {
-        let report = realtime_simulation::run(seed);
-        hours += report.virtual_time.as_secs_f64() / 3600.0;
-        faults += report.faults;
-        messages += report.messages;
-        deliveries += report.deliveries;
-        gaps += report.gaps;
-        violations += report.violations.len();
-        if let Some(violation) = report.violations.first() {
-            println!("seed {seed}: {} violations, the first: {violation}", report.violations.len());
-        }
-    }
-    println!("deliveries={deliveries} gaps_reported={gaps}");
-    println!(
-        "simulation: seeds={seeds} virtual_hours={hours:.1} faults={faults} messages={messages} violations={violations}"
-    );
-    if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+use realtime_simulation::{Profile, Report, World};
+
+const USAGE: &str = "usage: simulate [--seeds N] [--first SEED] | --seed SEED [--trace] | --mutants";
+
+#[derive(Debug, Default)]
+struct Options {
+    seeds: Option<u64>,
+    first: Option<u64>,
+    seed: Option<u64>,
+    trace: bool,
+    mutants: bool,
 }
 
-fn usage() -> u64 {
-    eprintln!("usage: simulate [SEEDS] [FIRST]");
-    std::process::exit(2)
+fn main() -> ExitCode {
+    let Some(options) = Options::parse(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    if options.mutants {
+        return mutants();
+    }
+    match options.seed {
+        Some(seed) => one(seed, options.trace),
+        None => many(options.first.unwrap_or(1), options.seeds.unwrap_or(100)),
+    }
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Option<Self> {
+        let mut options = Self::default();
+        while let Some(arg) = args.next() {
+            match &*arg {
+                "--seeds" => options.seeds = Some(args.next()?.parse().ok()?),
+                "--first" => options.first = Some(args.next()?.parse().ok()?),
+                "--seed" => options.seed = Some(args.next()?.parse().ok()?),
+                "--trace" => options.trace = true,
+                "--mutants" => options.mutants = true,
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
+fn one(seed: u64, trace: bool) -> ExitCode {
+    let world = World::new(seed, Profile::of_seed(seed));
+    let report = if trace { world.traced().run() } else { world.run() };
+    report.violations.iter().for_each(|violation| println!("{violation}"));
+    let mut totals = Totals::default();
+    totals.add(&report);
+    totals.print(1)
+}
+
+fn many(first: u64, seeds: u64) -> ExitCode {
+    let (next, totals, start) = (AtomicU64::new(first), Mutex::new(Totals::default()), Instant::now());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                return;
+            }
+            let report = realtime_simulation::run(seed);
+            let mut totals = totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(violation) = report.violations.first() {
+                println!("seed {seed}: {} violations, the first: {violation}", report.violations.len());
+                println!("  replay: simulate --seed {seed} --trace");
+            }
+            totals.add(&report);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let minutes = start.elapsed().as_secs_f64() / 60.0;
+    let totals = totals.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    println!("a minute: {:.0} seeds, {:.0} virtual hours", seeds as f64 / minutes, totals.hours / minutes);
+    totals.print(seeds)
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    hours: f64,
+    faults: BTreeMap<&'static str, u64>,
+    messages: u64,
+    deliveries: u64,
+    gaps: u64,
+    violations: usize,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.hours += report.virtual_time.as_secs_f64() / 3600.0;
+        for (fault, count) in &report.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+        self.messages += report.messages;
+        self.deliveries += report.deliveries;
+        self.gaps += report.gaps;
+        self.violations += report.violations.len();
+    }
+
+    fn print(&self, seeds: u64) -> ExitCode {
+        for (fault, count) in &self.faults {
+            println!("  {count:>8}  {fault}");
+        }
+        println!("deliveries={} gaps_reported={}", self.deliveries, self.gaps);
+        println!(
+            "simulation: seeds={seeds} virtual_hours={:.1} faults={} messages={} violations={}",
+            self.hours,
+            self.faults.values().sum::<u64>(),
+            self.messages,
+            self.violations
+        );
+        if self.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+fn mutants() -> ExitCode {
+    eprintln!("simulate --mutants needs a build with the feature mutants: make simulate-mutants");
+    ExitCode::from(2)
 }
