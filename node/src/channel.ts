@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { Emitter, type Handler } from "./emitter.js";
 import { RealtimeError } from "./errors.js";
-import type { ChannelMessage, Gap, Receipt } from "./message.js";
+import type { ChannelMessage, Gap, Position, Receipt } from "./message.js";
 import { MessageQueue } from "./queue.js";
 
 /** What a channel is doing. `failed`: the server refused it. */
@@ -22,6 +22,9 @@ export type ChannelHandler<Events extends object, K> = K extends keyof ChannelEv
     ? (data: Events[K], message: ChannelMessage<Events[K], K>) => unknown
     : never;
 
+/** Loads a snapshot; returns up to where it reaches, as a position or its offset alone, where it knows. */
+export type Loader = (gap: Gap) => Position | number | void | Promise<Position | number | void>;
+
 /** The events that a channel can have handlers for. */
 export type ChannelEventName<Events extends object> = keyof ChannelEvents | (keyof Events & string);
 
@@ -34,6 +37,8 @@ export interface Host {
   subscribe(name: string): void;
   unsubscribe(id: number): void;
   send(channel: string, id: number, event: string, payload: unknown): Promise<Receipt>;
+  loadOn(id: number, gaps: boolean, initial: boolean): void;
+  loaded(id: number, load: number, position: Position | undefined): void;
   consumed(id: number, bytes: number): void;
   handlerFailed(error: unknown, event: string, channel: string): void;
 }
@@ -42,6 +47,7 @@ export interface Host {
 export interface ChannelDriver {
   deliver(message: ChannelMessage, size: number): void;
   gap(gap: Gap): void;
+  load(load: number, gap: Gap): Promise<void>;
   stateChanged(state: ChannelState, error: RealtimeError | undefined): void;
   /** The client is gone, by its own wish or for good: waiting loops end, with the error where there is one. */
   ended(error: RealtimeError | undefined): void;
@@ -63,6 +69,7 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
   /** Messages behind a handler whose promise is pending. The inbox bounds them: none of them counts as consumed. */
   #backlog: { message: ChannelMessage; size: number }[] = [];
   #busy = false;
+  #loader: Loader | undefined;
 
   /** @internal */
   constructor(name: string, id: number, host: Host) {
@@ -73,6 +80,7 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
     drivers.set(this, {
       deliver: (message, size) => this.#deliver(message, size),
       gap: (gap) => void this.#emitter.emit("gap", gap),
+      load: (load, gap) => this.#load(load, gap),
       stateChanged: (state, error) => this.#changeState(state, error),
       ended: (error) => this.#end(error),
     });
@@ -128,6 +136,26 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
   off<K extends ChannelEventName<Events>>(event: K, handler?: ChannelHandler<Events, K>): this {
     this.#emitter.remove(event, handler as Handler | undefined);
     return this;
+  }
+
+  /**
+   * Loads a snapshot where messages are missing, while the messages after them wait. Returns a function that ends this.
+   *
+   * After every gap (in `plain`: after every reconnect), once the messages before it are handled, `load` is called with
+   * it, and the channel's messages wait until it is done. Where it returns up to where the snapshot reaches, messages up to
+   * there are dropped and counted (`covered`). Where it throws, that is an `error` event (`handler_failed`), and the
+   * messages come all the same. Another gap meanwhile calls it again afterwards. With `initial` it is also called when a
+   * subscription begins, with the reason `initial`; set it before `subscribe()`. A channel has one; another replaces it.
+   */
+  onGap(load: Loader, { initial = false }: { initial?: boolean } = {}): () => void {
+    if (typeof load !== "function") throw new TypeError("the loader of a channel must be a function");
+    this.#loader = load;
+    this.#host.loadOn(this.#id, true, initial);
+    return () => {
+      if (this.#loader !== load) return;
+      this.#loader = undefined;
+      this.#host.loadOn(this.#id, false, false);
+    };
   }
 
   listenerCount(event: ChannelEventName<Events>): number {
@@ -194,6 +222,18 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
     this.#backlog.splice(0, next);
   }
 
+  /** The native side asks for this once all messages before are consumed, and keeps the next ones until it is answered. */
+  async #load(load: number, gap: Gap): Promise<void> {
+    let position: Position | undefined;
+    try {
+      position = positionOf(await this.#loader?.(gap));
+    } catch (error) {
+      this.#host.handlerFailed(error, "gap", this.name);
+    } finally {
+      this.#host.loaded(this.#id, load, position);
+    }
+  }
+
   #changeState(state: ChannelState, error: RealtimeError | undefined): void {
     this.#state = state;
     this.#error = error;
@@ -215,6 +255,18 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
   #rejectReady(error: RealtimeError): void {
     for (const { reject } of this.#ready.splice(0)) reject(error);
   }
+}
+
+function positionOf(result: unknown): Position | undefined {
+  if (result === undefined || result === null) return undefined;
+  const position = (typeof result === "number" ? { offset: result } : result) as Position;
+  if (!Number.isSafeInteger(position.offset) || position.offset < 0) {
+    throw new TypeError("a loader must return { epoch, offset }, an offset or nothing");
+  }
+  if (position.epoch !== undefined && typeof position.epoch !== "string") {
+    throw new TypeError("the epoch of a position must be a string");
+  }
+  return position;
 }
 
 function quote(name: string): string {

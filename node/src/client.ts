@@ -62,6 +62,8 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       subscribe: (name) => void native(() => this.#native.subscribe(name)),
       unsubscribe: (id) => this.#native.unsubscribe(id),
       send: (channel, id, event, payload) => this.#outbox.send(channel, id, event, payload),
+      loadOn: (id, gaps, initial) => native(() => this.#native.loadOn(id, gaps, initial)),
+      loaded: (id, load, position) => this.#native.loaded(id, load, position?.epoch ?? null, position?.offset ?? null),
       consumed: (id, bytes) => this.#consumption.add(id, bytes),
       handlerFailed: (error, event, channel) => this.#handlerFailed(error, event, channel),
     };
@@ -243,17 +245,10 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
         return this.#reportError(fromNative(report.error));
       case "channel":
         return this.#byId[report.channel]?.driver.stateChanged(report.state, errorOf(report.error));
-      case "gap": {
-        const { reason, epoch, previousEpoch, from, to } = report;
-        const gap: Gap = {
-          reason,
-          epoch,
-          previousEpoch: previousEpoch ?? undefined,
-          from: from ?? undefined,
-          to: to ?? undefined,
-        };
-        return this.#byId[report.channel]?.driver.gap(gap);
-      }
+      case "gap":
+        return this.#byId[report.channel]?.driver.gap(gapOf(report));
+      case "load":
+        return void this.#byId[report.channel]?.driver.load(report.load, gapOf(report));
       case "writable":
         return this.#outbox.resume();
       case "token":
@@ -331,6 +326,16 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       ...(detail === undefined ? {} : { detail }),
     });
   }
+}
+
+function gapOf({ reason, epoch, previousEpoch, from, to }: Report): Gap {
+  return {
+    reason,
+    epoch,
+    previousEpoch: previousEpoch ?? undefined,
+    from: from ?? undefined,
+    to: to ?? undefined,
+  };
 }
 
 function errorOf(error: NativeError | null | undefined): RealtimeError | undefined {

@@ -1,5 +1,5 @@
 export { RealtimeChannel } from "./channel.js";
-export type { ChannelEventName, ChannelEvents, ChannelHandler, ChannelState } from "./channel.js";
+export type { ChannelEventName, ChannelEvents, ChannelHandler, ChannelState, Loader } from "./channel.js";
 export { WebSocketClient } from "./client.js";
 export type {
   ClientEventName,
@@ -12,6 +12,6 @@ export type {
 export { RealtimeError } from "./errors.js";
 export type { ErrorCode, ErrorDetails } from "./errors.js";
 export { RealtimeManager, realtimeManager } from "./manager.js";
-export type { ChannelMessage, Gap, Message, Receipt } from "./message.js";
+export type { ChannelMessage, Gap, Message, Position, Receipt } from "./message.js";
 export type { ClientOptions, InboxOptions, QueueOptions, ReconnectOptions, TokenProvider } from "./options.js";
 export type { Quality, Stats, Status } from "./stats.js";

@@ -35,10 +35,20 @@ export interface Receipt {
   readonly acknowledged: boolean;
 }
 
+/** A place in a channel's history, and everything up to it. */
+export interface Position {
+  /** The history that `offset` counts in; without one it is that of the gap. */
+  readonly epoch?: string | undefined;
+  readonly offset: number;
+}
+
 /** Messages of a channel that are missing and will not come: fetch anew what they would have told. */
 export interface Gap {
-  /** `evicted`: older than the server keeps. `epoch`: the server lost its history. `missing`: the server skipped them. */
-  readonly reason: "evicted" | "epoch" | "missing" | (string & {});
+  /**
+   * `evicted`: older than the server keeps. `epoch`: the server lost its history. `missing`: the server skipped them.
+   * Only for `channel.onGap`: `initial` (the subscription begins), `reconnect` (`plain`, where nobody knows).
+   */
+  readonly reason: "evicted" | "epoch" | "missing" | "initial" | "reconnect" | (string & {});
   /** The history that goes on. */
   readonly epoch: string;
   /** The history before, where it changed; how much of that was missed is unknown. */

@@ -31,6 +31,10 @@ export interface NativeClient {
   texts(): string[];
   /** Pairs of channel (-1: messages of the backend) and bytes that were consumed. */
   consumed(pairs: number[]): void;
+  /** Says when messages of a channel wait for a snapshot, which the report `load` asks for. */
+  loadOn(channel: number, gaps: boolean, initial: boolean): void;
+  /** Answers the report `load`: the snapshot contains everything up to `offset`, where that is known. */
+  loaded(channel: number, load: number, epoch: string | null, offset: number | null): void;
   answerToken(request: number, token: string | null, error: string | null): void;
   stats(): string;
 }

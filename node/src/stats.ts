@@ -26,6 +26,8 @@ export interface Stats {
   /** Messages that came again and were dropped. */
   duplicates: number;
   gaps: number;
+  /** Messages that were dropped because a snapshot, loaded by `channel.onGap`, contains them. */
+  covered: number;
   /** Messages that came after a reconnect from the server's history. */
   recovered: number;
   /** Messages for channels that are not subscribed any more. */

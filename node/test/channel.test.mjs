@@ -373,3 +373,81 @@ test("a message whose event is called gap or state is no event of ours", async (
   assert.deepEqual([every.items[0].event, every.items[0].data], ["gap", "fooled you"]);
   assert.equal(own.items.length, 0);
 });
+
+/** A channel with a loader, and a server that keeps ten messages; `miss` loses the connection while so many are sent. */
+async function gappy(t) {
+  const server = await startServer(t, { historyMessages: 10 });
+  const proxy = await startProxy(t, server.url);
+  const client = newClient(t, proxy.url);
+  const lost = () => next(client, "status", (status) => status === "reconnecting");
+  const miss = async (count) => {
+    const reconnecting = lost();
+    proxy.cut();
+    await reconnecting;
+    for (const number of range(1, count)) server.publish("room", "said", number);
+    proxy.restore();
+  };
+  await client.connect();
+  return { server, client, channel: client.channel("room"), miss };
+}
+
+test("a snapshot is loaded after what came before a gap is handled, and before what follows", async (t) => {
+  const { server, client, channel, miss } = await gappy(t);
+  const log = [];
+  let release;
+  const slow = new Promise((resolve) => (release = resolve));
+  channel.on("said", async (data) => {
+    if (data === "before") await slow;
+    log.push(data);
+  });
+  channel.onGap(async ({ reason, epoch, to }) => {
+    log.push(reason, to);
+    await new Promise(setImmediate);
+    return { epoch, offset: 30 };
+  });
+  await channel.subscribe().ready();
+  const before = next(channel, "said");
+  server.publish("room", "said", "before");
+  await before;
+  const gap = next(channel, "gap");
+  await miss(30);
+  await gap;
+  assert.deepEqual(log, []);
+  release();
+  const last = next(channel, "said", (data) => data === 30);
+  await last;
+  await new Promise(setImmediate);
+  assert.deepEqual(log, ["before", "evicted", 21, 30]);
+  assert.equal(client.getStats().covered, 9);
+});
+
+test("a loader is asked before a loop goes on, and its result is checked", async (t) => {
+  const { client, channel, miss } = await gappy(t);
+  const failed = next(client, "error", (error) => error.code === "handler_failed");
+  channel.onGap(() => "27");
+  const loop = channel[Symbol.asyncIterator]();
+  await channel.ready();
+  await miss(11);
+  const [error] = await failed;
+  assert.match(error.message, /a loader must return/);
+  const { value } = await within(loop.next(), "a message");
+  assert.deepEqual([value.data, value.offset], [2, 2]);
+});
+
+test("a channel has one loader, and it can end", async (t) => {
+  const { channel, miss } = await gappy(t);
+  const loads = [];
+  const said = collect(channel, "said");
+  const endFirst = channel.onGap(() => void loads.push("first"));
+  const end = channel.onGap(({ reason }) => void loads.push(reason), { initial: true });
+  endFirst();
+  await channel.subscribe().ready();
+  await miss(11);
+  await said.reach(10);
+  assert.deepEqual(loads, ["initial", "evicted"]);
+  end();
+  await miss(11);
+  await said.reach(20);
+  assert.deepEqual(loads, ["initial", "evicted"]);
+  assert.throws(() => channel.onGap("load"), TypeError);
+});

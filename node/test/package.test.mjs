@@ -26,3 +26,13 @@ test("the quick start of the README runs as it stands", async () => {
   assert.equal(code, 0);
   assert.equal(stdout, "hello at offset 1\nthe server has it: 1\n");
 });
+
+for (const page of ["recovery"]) {
+  test(`the example of docs/${page}.md runs as it stands`, async () => {
+    const text = readFileSync(join(packageDirectory, "..", "docs", `${page}.md`), "utf8");
+    const [, program] = /<!-- run: node -->\n```js\n([^]*?)```/.exec(text);
+    const [, printed] = /```text\n([^]*?)```/.exec(text);
+    const { code, stdout, stderr } = await run(program);
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: printed, stderr: "" });
+  });
+}

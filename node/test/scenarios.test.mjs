@@ -32,7 +32,17 @@ for (const file of files) {
 /** A client of a scenario, and what it has noted. */
 class Person {
   constructor(client) {
-    Object.assign(this, { client, messages: {}, gaps: {}, directs: [], statuses: [], errors: [], later: [] });
+    Object.assign(this, {
+      client,
+      messages: {},
+      gaps: {},
+      loads: {},
+      loadEnds: {},
+      directs: [],
+      statuses: [],
+      errors: [],
+      later: [],
+    });
     this.waiting = new Set();
     client.on("message", (message) => {
       if (message.channel !== undefined) this.note((this.messages[message.channel] ??= []), message);
@@ -159,6 +169,27 @@ class Runner {
   }
 
   expectGap = (person, { channel, reason }) => person.until(() => person.gaps[channel]?.includes(reason));
+
+  async loadOnGap(person, { channel, initial }) {
+    const load = ({ reason }) =>
+      new Promise((resolve, reject) => {
+        person.loadEnds[channel] = { resolve, reject };
+        person.note((person.loads[channel] ??= []), reason);
+      });
+    person.client.channel(channel).onGap(load, { initial });
+  }
+
+  async expectLoad(person, { channel, reason }) {
+    await person.until(() => person.loads[channel]?.includes(reason));
+    person.loads[channel] = [];
+  }
+
+  async endLoad(person, { channel, offset, fails }) {
+    const { resolve, reject } = person.loadEnds[channel];
+    if (fails) reject(new Error("no snapshot"));
+    else resolve(offset);
+  }
+
   expectError = (person, { code }) => person.until(() => person.errors.includes(code));
 
   async expectStats({ client }, { stats }) {

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime_client import Message, RealtimeError, Receipt, WebSocketClient
+from realtime_client import Gap, Message, RealtimeError, Receipt, WebSocketClient
 from realtime_client._options import _PATHS
 from realtime_client.testing import FaultProxy, RealtimeServer
 
@@ -50,6 +50,8 @@ class Person:
         self.statuses: list[str] = []
         self.errors: list[str] = []
         self.gaps: dict[str, list[str]] = defaultdict(list)
+        self.loads: dict[str, list[str]] = defaultdict(list)
+        self.load_ends: dict[str, asyncio.Future[int | None]] = {}
         self.later: list[Awaitable[Receipt]] = []
         self._changed = asyncio.Event()
         client.on("message", self._message)
@@ -71,6 +73,12 @@ class Person:
     def listen_for_gaps(self, channel: str) -> None:
         if self.client.channel(channel).listener_count("gap") == 0:
             self.client.channel(channel).on("gap", lambda gap: self._note(self.gaps[channel], gap.reason))
+
+    async def load(self, gap: Gap) -> int | None:
+        end: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self.load_ends[gap.channel] = end
+        self._note(self.loads[gap.channel], gap.reason)
+        return await end
 
     async def until(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -217,6 +225,20 @@ class Runner:
 
     async def expectGap(self, person: Person, channel: str, reason: str) -> None:
         await person.until(lambda: reason in person.gaps[channel])
+
+    async def loadOnGap(self, person: Person, channel: str, initial: bool = False) -> None:
+        person.client.channel(channel).on_gap(person.load, initial=initial)
+
+    async def expectLoad(self, person: Person, channel: str, reason: str) -> None:
+        await person.until(lambda: reason in person.loads[channel])
+        person.loads[channel].clear()
+
+    async def endLoad(self, person: Person, channel: str, offset: int | None = None, fails: bool = False) -> None:
+        end = person.load_ends.pop(channel)
+        if fails:
+            end.set_exception(RuntimeError("no snapshot"))
+        else:
+            end.set_result(offset)
 
     async def expectError(self, person: Person, code: str) -> None:
         await person.until(lambda: code in person.errors)

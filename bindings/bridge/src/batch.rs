@@ -21,7 +21,8 @@ pub enum Kind {
     ///
     /// `status {status, error?, retryIn?}`, `open {dialect, connection?, resumed, user?}`,
     /// `close {code, reason, reconnecting}`, `error {error}`, `channel {channel, state, error?}`,
-    /// `gap {channel, reason, epoch, previousEpoch?, from?, to?}`, `writable {}`, `token {request}`,
+    /// `gap {channel, reason, epoch, previousEpoch?, from?, to?}`, `load {load, …}` (otherwise as `gap`), `writable {}`,
+    /// `token {request}`,
     /// `stalled {duration}`. An error is `{code, message, status?, closeCode?, retryAfter?}`; times are milliseconds.
     Report,
 }

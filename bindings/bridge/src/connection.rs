@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
-use realtime_client::{ChannelId, Data, Driver, Error, Handle, RequestId, Status, Text};
+use realtime_client::{ChannelId, Covered, Data, Driver, Error, Handle, LoadOn, RequestId, Status, Text};
 
 use crate::batch::Batch;
 use crate::fork::{Origin, forked};
@@ -92,6 +92,28 @@ impl Connection {
     pub fn consumed(&self, channel: Option<u32>, bytes: u64) {
         if self.check().is_ok() {
             self.handle.consumed(channel.map(ChannelId), bytes);
+        }
+    }
+
+    /// Says when a channel's messages wait for a snapshot, which a `load` report asks for: after gaps, and, with `initial`, also
+    /// when the subscription begins.
+    pub fn load_on(&self, channel: u32, gaps: bool, initial: bool) -> Result<(), Error> {
+        self.check()?;
+        let on = match (gaps, initial) {
+            (false, _) => LoadOn::Never,
+            (true, false) => LoadOn::Gap,
+            (true, true) => LoadOn::GapAndSubscribe,
+        };
+        self.handle.load_on(ChannelId(channel), on);
+        Ok(())
+    }
+
+    /// Answers a `load` report: the snapshot contains everything up to `offset`, where that is known, of `epoch` or else of the
+    /// epoch in the report.
+    pub fn loaded(&self, channel: u32, load: u64, epoch: Option<String>, offset: Option<u64>) {
+        if self.check().is_ok() {
+            let covered = offset.map(|offset| Covered { epoch, offset });
+            self.handle.loaded(ChannelId(channel), load, covered);
         }
     }
 

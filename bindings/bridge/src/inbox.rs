@@ -155,6 +155,8 @@ impl Overflow {
             Event::Channel { channel, .. } => (1, channel.0),
             Event::Gap(gap) => (2, gap.channel.0),
             Event::Writable => (3, 0),
+            // One at a time, since the next comes after its answer.
+            Event::Load(load) => (4, load.gap.channel.0),
             // An error, an open, a close: counted, since the last status says where it all ended.
             _ => {
                 self.dropped += 1;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use realtime_client::{Error, Event, Gap, Stats, Timestamp};
+use realtime_client::{Error, Event, Gap, Load, Stats, Timestamp};
 use serde_json::{Map, Value, json};
 
 /// An error as `{code, message, status?, closeCode?, retryAfter?}`.
@@ -47,7 +47,12 @@ pub(crate) fn event_json(event: &Event) -> Option<String> {
                 ("error", error.as_ref().map(error_value)),
             ],
         ),
-        Event::Gap(gap) => gap_report(gap),
+        Event::Gap(gap) => report("gap", gap_fields(gap)),
+        Event::Load(Load { load, gap, .. }) => {
+            let mut value = report("load", gap_fields(gap));
+            value["load"] = json!(load);
+            value
+        }
         Event::Writable => report("writable", []),
         _ => return None,
     };
@@ -79,6 +84,7 @@ pub(crate) fn stats_json(stats: &Stats) -> String {
         "failed": stats.failed,
         "duplicates": stats.duplicates,
         "gaps": stats.gaps,
+        "covered": stats.covered,
         "recovered": stats.recovered,
         "unroutable": stats.unroutable,
         "unexpected": stats.unexpected,
@@ -103,18 +109,15 @@ fn error_value(error: &Error) -> Value {
     ])
 }
 
-fn gap_report(gap: &Gap) -> Value {
-    report(
-        "gap",
-        [
-            ("channel", Some(json!(gap.channel.0))),
-            ("reason", Some(json!(gap.reason))),
-            ("epoch", Some(json!(gap.epoch))),
-            ("previousEpoch", gap.previous_epoch.as_ref().map(|e| json!(e))),
-            ("from", gap.from.map(|o| json!(o))),
-            ("to", gap.to.map(|o| json!(o))),
-        ],
-    )
+fn gap_fields(gap: &Gap) -> [(&'static str, Option<Value>); 6] {
+    [
+        ("channel", Some(json!(gap.channel.0))),
+        ("reason", Some(json!(gap.reason))),
+        ("epoch", Some(json!(gap.epoch))),
+        ("previousEpoch", gap.previous_epoch.as_ref().map(|e| json!(e))),
+        ("from", gap.from.map(|o| json!(o))),
+        ("to", gap.to.map(|o| json!(o))),
+    ]
 }
 
 fn report<const N: usize>(kind: &str, fields: [(&str, Option<Value>); N]) -> Value {

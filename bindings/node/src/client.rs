@@ -103,6 +103,16 @@ impl Client {
     }
 
     #[napi]
+    pub fn load_on(&self, channel: u32, gaps: bool, initial: bool) -> Result<()> {
+        self.connection.load_on(channel, gaps, initial).map_err(thrown)
+    }
+
+    #[napi]
+    pub fn loaded(&self, channel: u32, load: f64, epoch: Option<String>, offset: Option<f64>) {
+        self.connection.loaded(channel, load as u64, epoch, offset.map(|offset| offset as u64));
+    }
+
+    #[napi]
     pub fn answer_token(&self, request: f64, token: Option<String>, error: Option<String>) {
         self.connection.answer_token(request as u64, error.map_or(Ok(token), Err));
     }

@@ -115,6 +115,16 @@ impl Connection {
         self.bridge.consumed(channel, bytes);
     }
 
+    /// Says when messages of a channel wait for a snapshot, which the report `load` asks for.
+    fn load_on(&self, py: Python<'_>, channel: u32, gaps: bool, initial: bool) -> PyResult<()> {
+        self.bridge.load_on(channel, gaps, initial).map_err(|e| raise(py, &e))
+    }
+
+    /// Answers the report `load`.
+    fn loaded(&self, channel: u32, load: u64, epoch: Option<String>, offset: Option<u64>) {
+        self.bridge.loaded(channel, load, epoch, offset);
+    }
+
     fn answer_token(&self, request: u64, token: Option<String>, failure: Option<String>) {
         self.bridge.answer_token(request, failure.map_or(Ok(token), Err));
     }

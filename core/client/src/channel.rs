@@ -1,13 +1,14 @@
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use realtime_engine::{ChannelId, ChannelState, Data, Error, Text};
+use realtime_engine::{ChannelId, ChannelState, Covered, Data, Error, Gap, LoadOn, Text};
 use serde::Serialize;
 
 use crate::client::{Inner, to_json};
 use crate::receipt::Receipt;
-use crate::route::Route;
+use crate::route::{Loader, Route};
 use crate::subscription::Subscription;
 
 /// A channel by its name. Cheap to clone; having one subscribes to nothing.
@@ -29,6 +30,50 @@ impl Channel {
     /// Fails where the server refuses the channel, and with `closed` where the client is disconnected meanwhile.
     pub async fn subscribe(&self) -> Result<Subscription, Error> {
         Subscription::open(Arc::clone(&self.client), self.id, Arc::clone(&self.route)).await
+    }
+
+    /// Loads a snapshot where messages of this channel are missing, while the messages after them wait.
+    ///
+    /// After every gap (in `plain`: after every reconnect), once all messages before it were taken, `load` is called with it,
+    /// and the channel's messages wait until it is done. Where it returns what the snapshot contains, messages up to
+    /// there are dropped and counted ([`Stats::covered`](crate::Stats::covered)). Where it fails, that is a
+    /// [`ClientEvent::Error`](crate::ClientEvent::Error) with `handler_failed`, and the messages come all the same. One that
+    /// is set later replaces it. With [`LoadOn::GapAndSubscribe`] it is also called when a subscription begins, with the
+    /// reason `initial`; with [`LoadOn::Never`] it never is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = realtime_server::Server::default().start().await?;
+    /// # let client = realtime_client::Client::connect(server.url()).await?;
+    /// # async fn fetch_orders() -> std::io::Result<u64> { Ok(0) }
+    /// use realtime_client::{Covered, LoadOn};
+    ///
+    /// let orders = client.channel("orders")?;
+    /// orders.on_gap(LoadOn::GapAndSubscribe, |gap| async move {
+    ///     println!("loading the orders: {}", gap.reason);
+    ///     let offset = fetch_orders().await?;
+    ///     Ok::<_, std::io::Error>(Some(Covered { epoch: None, offset }))
+    /// });
+    /// let messages = orders.subscribe().await?;
+    /// # drop(messages);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_gap<F, E>(&self, on: LoadOn, load: impl Fn(Gap) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<Option<Covered>, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let load = Arc::new(load);
+        self.route.set_loader((on != LoadOn::Never).then(|| {
+            Loader(Arc::new(move |gap| {
+                // Called in the future, so that a panic of the closure itself is caught too.
+                let load = Arc::clone(&load);
+                Box::pin(async move { load(gap).await.map_err(|error| error.to_string()) })
+            }))
+        }));
+        self.client.handle.load_on(self.id, on);
     }
 
     /// Publishes a value as JSON, and waits for the receipt. No subscription is needed.

@@ -2,8 +2,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use realtime_engine::{
-    ChannelId, ChannelState, Data, Error, ErrorKind, Input, RequestId, Session, Stats, Status, Text, Timestamp,
-    WhenFull,
+    ChannelId, ChannelState, Covered, Data, Error, ErrorKind, Input, LoadOn, RequestId, Session, Stats, Status, Text,
+    Timestamp, WhenFull,
 };
 
 use crate::shared::Shared;
@@ -89,6 +89,22 @@ impl Handle {
     pub fn consumed(&self, channel: Option<ChannelId>, bytes: u64) {
         let _ = self.change(|session, now| {
             session.consumed(now, channel, bytes);
+            Ok(())
+        });
+    }
+
+    /// Says when a channel's messages are to wait for a snapshot: [`Event::Load`](crate::Event::Load) asks for it.
+    pub fn load_on(&self, channel: ChannelId, on: LoadOn) {
+        let _ = self.change(|session, now| {
+            session.load_on(now, channel, on);
+            Ok(())
+        });
+    }
+
+    /// Answers [`Event::Load`](crate::Event::Load): the snapshot is there, and contains everything up to `covered`.
+    pub fn loaded(&self, channel: ChannelId, load: u64, covered: Option<Covered>) {
+        let _ = self.change(|session, now| {
+            session.loaded(now, channel, load, covered);
             Ok(())
         });
     }

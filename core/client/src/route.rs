@@ -1,10 +1,25 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use realtime_engine::{ChannelState, Error, Text};
+use realtime_engine::{ChannelState, Covered, Error, Gap, Text};
 use tokio::sync::watch;
 
 use crate::mailbox::Mailbox;
 use crate::message::Message;
+
+pub(crate) type LoadFuture = Pin<Box<dyn Future<Output = Result<Option<Covered>, String>> + Send>>;
+
+/// What the application loads a snapshot with.
+#[derive(Clone)]
+pub(crate) struct Loader(pub(crate) Arc<dyn Fn(Gap) -> LoadFuture + Send + Sync>);
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Loader")
+    }
+}
 
 /// Where the messages of a channel go: to every reader, each at its own pace. The slowest one holds the credit back.
 #[derive(Debug)]
@@ -14,6 +29,7 @@ pub(crate) struct Route {
     pub(crate) membership: Mutex<()>,
     readers: Mutex<Readers>,
     state: watch::Sender<(ChannelState, Option<Error>)>,
+    loader: Mutex<Option<Loader>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +59,7 @@ impl Route {
             membership: Mutex::default(),
             readers: Mutex::default(),
             state: watch::Sender::new((ChannelState::Idle, None)),
+            loader: Mutex::default(),
         }
     }
 
@@ -112,6 +129,14 @@ impl Route {
 
     pub(crate) fn set_state(&self, state: ChannelState, error: Option<Error>) {
         self.state.send_replace((state, error));
+    }
+
+    pub(crate) fn set_loader(&self, loader: Option<Loader>) {
+        *self.loader.lock().unwrap_or_else(PoisonError::into_inner) = loader;
+    }
+
+    pub(crate) fn loader(&self) -> Option<Loader> {
+        self.loader.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<(ChannelState, Option<Error>)> {

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use realtime_engine::{ChannelId, ChannelState, Error, ErrorKind, Event, RequestId, Status};
+use realtime_engine::{ChannelId, ChannelState, Error, ErrorKind, Event, Load, RequestId, Status};
 use tokio::task::AbortHandle;
 
 use crate::events::ClientEvent;
@@ -74,6 +74,29 @@ impl Router {
         self.state.requests.complete(self.outcomes.drain(..));
     }
 
+    /// Has the application load a snapshot, in a task of its own.
+    fn load(&mut self, load: Load) {
+        self.deliver();
+        let (id, state) = (load.gap.channel, Arc::clone(&self.state));
+        let loader = state.route(id).and_then(|route| route.loader());
+        drop(tokio::spawn(async move {
+            let loaded = match loader {
+                Some(loader) => tokio::spawn(async move { loader.0(load.gap).await })
+                    .await
+                    .unwrap_or_else(|error| Err(format!("it panicked: {error}"))),
+                None => Ok(None),
+            };
+            let covered = loaded.unwrap_or_else(|why| {
+                let message = format!("the snapshot of a channel could not be loaded: {why}");
+                state.tell(&ClientEvent::Error(Error::new(ErrorKind::HandlerFailed, message)));
+                None
+            });
+            if let Some(handle) = state.handle.get().and_then(WeakHandle::upgrade) {
+                handle.loaded(id, load.load, covered);
+            }
+        }));
+    }
+
     fn told(&mut self, event: Event) -> Option<ClientEvent> {
         // What came before is to be seen before.
         self.deliver();
@@ -112,6 +135,7 @@ impl Host for Router {
             Event::Receipt(receipt) => self.outcomes.push((receipt.request, Ok(receipt))),
             Event::SendFailed { request, error } => self.outcomes.push((request, Err(error))),
             Event::Writable => self.state.writable.notify_one(),
+            Event::Load(load) => self.load(load),
             event => {
                 if let Some(event) = self.told(event) {
                     self.state.tell(&event);

@@ -1,3 +1,4 @@
+use crate::hold::Hold;
 use crate::io::{ChannelId, Gap, Text};
 use crate::status::ChannelState;
 use crate::wire::{Position, Subscribed, Window};
@@ -26,6 +27,7 @@ pub(crate) struct Channel {
     stale: u64,
     /// Consumed bytes for which the server has no credit yet.
     pub(crate) owed: u64,
+    pub(crate) hold: Hold,
 }
 
 /// What to do with a message.
@@ -52,6 +54,7 @@ impl Channel {
             unconsumed: 0,
             stale: 0,
             owed: 0,
+            hold: Hold::default(),
         }
     }
 

@@ -200,6 +200,8 @@ pub enum Event {
     Channel { channel: ChannelId, state: ChannelState, error: Option<Error> },
     /// Messages of a channel are missing and will not come.
     Gap(Gap),
+    /// The application is to load a snapshot of a channel, and then to call [`Session::loaded`](crate::Session::loaded).
+    Load(Load),
     /// A send is done.
     Receipt(Receipt),
     /// A send failed, for good.
@@ -271,6 +273,17 @@ pub struct Gap {
     pub from: Option<u64>,
     /// The last missing offset of `epoch`.
     pub to: Option<u64>,
+}
+
+/// A snapshot to be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Load {
+    /// To be given back.
+    pub load: u64,
+    /// Why: a gap as it was told, or one of these reasons: `initial` (the subscription begins; `to` is where), `reconnect` (in
+    /// `plain`, where nobody knows what was missed).
+    pub gap: Gap,
 }
 
 /// A send that is done.

@@ -53,6 +53,7 @@ mod channels;
 mod config;
 mod error;
 mod heartbeat;
+mod hold;
 mod io;
 mod outbox;
 mod rate;
@@ -66,9 +67,10 @@ mod timers;
 pub use budget::{Budget, Permit};
 pub use config::{Config, Protocol, Token, TokenPlacement, WhenFull};
 pub use error::{Error, ErrorKind};
+pub use hold::{Covered, LoadOn};
 pub use io::{
-    Attempt, ChannelId, ChannelMessage, Data, DirectMessage, Event, Gap, Input, OpenError, OpenRequest, Opened, Output,
-    Receipt, RequestId, Text,
+    Attempt, ChannelId, ChannelMessage, Data, DirectMessage, Event, Gap, Input, Load, OpenError, OpenRequest, Opened,
+    Output, Receipt, RequestId, Text,
 };
 pub use session::Session;
 pub use stats::{Quality, Stats};

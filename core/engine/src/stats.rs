@@ -59,6 +59,8 @@ pub struct Stats {
     pub duplicates: u64,
     /// Gaps reported.
     pub gaps: u64,
+    /// Messages that were dropped because a snapshot that the application loaded contains them.
+    pub covered: u64,
     /// Messages that came after a reconnect from the server's history.
     pub recovered: u64,
     /// Messages for channels that are not subscribed any more; dropped.

@@ -11,7 +11,7 @@ async with WebSocketClient("ws://127.0.0.1:8080") as client:
 
 import os as _os
 
-from ._channel import RealtimeChannel
+from ._channel import Loader, RealtimeChannel
 from ._client import WebSocketClient
 from ._emitter import Handler
 from ._errors import RealtimeError
@@ -22,18 +22,20 @@ from ._outbox import Pending
 from ._realtime import VERSION as __version__
 from ._realtime import Message, Receipt
 from ._realtime import note_fork as _note_fork
-from ._types import ChannelState, Closed, Gap, Opened, Quality, Stats, Status, StatusChange
+from ._types import ChannelState, Closed, Gap, Opened, Position, Quality, Stats, Status, StatusChange
 
 __all__ = [
     "ChannelState",
     "Closed",
     "Gap",
     "Handler",
+    "Loader",
     "Message",
     "MessageIterator",
     "Opened",
     "Options",
     "Pending",
+    "Position",
     "Quality",
     "RealtimeChannel",
     "RealtimeError",

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import inspect
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._emitter import Emitter
 from ._errors import RealtimeError
 from ._iterator import MessageIterator, Tap
-from ._ordered import Ordered, Ticket
+from ._ordered import Ordered, Ticket, is_ending
 from ._outbox import Pending
 from ._realtime import Message, Receipt
-from ._types import ChannelState, Gap
+from ._types import ChannelState, Gap, Position
 
 if TYPE_CHECKING:
     from ._client import WebSocketClient
+    from ._link import Link
+
+Loader = Callable[[Gap], "Awaitable[Position | int | None] | Position | int | None"]
+"""Loads a snapshot, plain or `async`; returns up to where it reaches, where it knows."""
 
 _MAX_NAME_BYTES = 255
 _EARLY_MESSAGES = 1000
@@ -25,7 +30,7 @@ class RealtimeChannel(Emitter):
     """A channel of a client, from `client.channel(name)`.
 
     `on(event)` handlers get the payload and the `Message`. The event `"gap"` is the channel's own: its handlers get a
-    `Gap` when messages are missing and will not come, which is the moment to fetch the state afresh.
+    `Gap` when messages are missing and will not come; `on_gap` is for fetching the state afresh then.
 
     Plain handlers are called at once, in order. Async handlers of one channel run one after the other; a message counts
     as consumed when they are done, so that a slow handler slows the server down instead of filling the memory.
@@ -49,6 +54,10 @@ class RealtimeChannel(Emitter):
         self._early_bytes = 0
         self._unhandled = 0
         self._ordered = Ordered(client._handler_failed)
+        self._loader: Loader | None = None
+        self._load_at_first = False
+        self._loading: Mapping[str, Any] | None = None
+        """The load that the engine waits for."""
 
     # What an application calls.
 
@@ -101,6 +110,30 @@ class RealtimeChannel(Emitter):
         else:
             self._leaving.append(future)
         return future
+
+    def on_gap(self, load: Loader, *, initial: bool = False) -> Callable[[], None]:
+        """Loads a snapshot where messages are missing, while those after them wait. Returns a function that ends this.
+
+        After every gap (in `plain`: after every reconnect), once the messages before it are handled, `load` is called
+        with it, and the channel's messages wait until it is done. It may be `async`. Where it returns up to where the
+        snapshot reaches, a `Position` or its offset alone, messages up to there are dropped and counted (`covered`).
+        Where it raises, that is an `"error"` event (`handler_failed`), and the messages come all the same. Another gap
+        meanwhile calls it again afterwards. With `initial` it is also called when a subscription begins, with the
+        reason `"initial"`; set it before `subscribe()`. A channel has one; setting another replaces it.
+        """
+        if not callable(load):
+            raise TypeError(f"load must be callable, not {type(load).__name__}")
+        self._loader, self._load_at_first = load, initial
+        if self._client._link is not None:
+            self._linked(self._client._link)
+
+        def end() -> None:
+            if self._loader is load:
+                self._loader = None
+                if self._client._link is not None:
+                    self._linked(self._client._link)
+
+        return end
 
     def send(self, event: str, payload: object = None) -> Pending[Receipt]:
         """Publishes to the channel: anything that JSON carries, or `bytes` (also `bytearray` and `memoryview`).
@@ -216,15 +249,41 @@ class RealtimeChannel(Emitter):
             self._end_taps(self._error)
 
     def _on_gap(self, report: Mapping[str, Any]) -> None:
-        gap = Gap(
-            self._name,
-            report["reason"],
-            report["epoch"],
-            report.get("previousEpoch"),
-            report.get("from"),
-            report.get("to"),
-        )
-        self._client._calls.emit(self, "gap", (gap,), self._ordered)
+        self._client._calls.emit(self, "gap", (_gap(self._name, report),), self._ordered)
+
+    def _linked(self, link: Link) -> None:
+        """The native side knows the channel by its number, and now what its hook wants."""
+        link.native.load_on(self._id, self._loader is not None, self._load_at_first)
+
+    def _on_load(self, report: Mapping[str, Any]) -> None:
+        self._loading = report
+        # After the "gap" handlers; the native side has waited for all others.
+        self._ordered.add(self._load(report), (), None)
+
+    async def _load(self, report: Mapping[str, Any]) -> None:
+        loader, position = self._loader, None
+        try:
+            if loader is not None:
+                result = loader(_gap(self._name, report))
+                position = _position(await result if inspect.isawaitable(result) else result)
+        except GeneratorExit:
+            # The loop is gone; the next one loads anew.
+            raise
+        except BaseException:
+            if is_ending():
+                # Where the loop goes on after all, this is what goes on first.
+                self._ordered.add(self._load(report), (), None)
+            else:
+                self._loaded(report, None)
+            raise
+        self._loaded(report, position)
+
+    def _loaded(self, report: Mapping[str, Any], position: tuple[str | None, int] | None) -> None:
+        if self._loading is report:
+            self._loading = None
+        if self._client._link is not None:
+            epoch, offset = position or (None, None)
+            self._client._link.native.loaded(self._id, report["load"], epoch, offset)
 
     def _disconnected(self, error: RealtimeError) -> None:
         """The application has disconnected the client."""
@@ -238,6 +297,8 @@ class RealtimeChannel(Emitter):
     def _forget_loop(self) -> None:
         self._ready, self._leaving, self._taps = [], [], []
         self._ordered = Ordered(self._client._handler_failed)
+        if self._loading is not None:
+            self._on_load(self._loading)
 
     def _until_ready(self) -> Pending[None]:
         future = self._client._pending()
@@ -252,6 +313,27 @@ class RealtimeChannel(Emitter):
         for ready in waiting:
             if not ready.done():
                 ready.set_exception(error._copy())
+
+
+def _gap(channel: str, report: Mapping[str, Any]) -> Gap:
+    return Gap(
+        channel, report["reason"], report["epoch"], report.get("previousEpoch"), report.get("from"), report.get("to")
+    )
+
+
+def _position(result: object) -> tuple[str | None, int] | None:
+    """What a loader has returned, as epoch and offset."""
+    epoch: object = None
+    offset = result
+    if result is None:
+        return None
+    if isinstance(result, tuple) and len(result) == 2:
+        epoch, offset = result
+    if isinstance(offset, bool) or not isinstance(offset, int) or not 0 <= offset < 1 << 53:
+        raise TypeError(f"a loader must return a Position, an offset or None, not {result!r}")
+    if epoch is not None and not isinstance(epoch, str):
+        raise TypeError(f"the epoch of a Position must be a string, not {epoch!r}")
+    return epoch, offset
 
 
 def _check_name(name: str) -> None:

@@ -371,6 +371,7 @@ class WebSocketClient(Emitter):
     def _number(self, channel: RealtimeChannel, link: Link) -> None:
         channel._id = link.native.channel(channel.name)
         self._by_number[channel._id] = channel
+        channel._linked(link)
 
     def _pending(self) -> Pending[None]:
         return Pending(asyncio.get_running_loop(), self._calls.error)
@@ -503,6 +504,11 @@ class WebSocketClient(Emitter):
         channel = self._by_number.get(report["channel"])
         if channel is not None:
             channel._on_gap(report)
+
+    def _on_load(self, report: Mapping[str, Any]) -> None:
+        channel = self._by_number.get(report["channel"])
+        if channel is not None:
+            channel._on_load(report)
 
     def _on_writable(self, report: Mapping[str, Any]) -> None:
         if self._link is not None:

@@ -98,6 +98,12 @@ class Ordered:
                 job.close()
 
 
+def is_ending() -> bool:
+    """Whether whoever ends the loop cancels the handler that asks this."""
+    worker = asyncio.current_task()
+    return isinstance(worker, _Worker) and worker.is_cancelling()
+
+
 class _Worker(asyncio.Task[None]):
     """A task that knows whether it was cancelled, which a CancelledError alone does not say."""
 

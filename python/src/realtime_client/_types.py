@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._errors import RealtimeError
 
@@ -102,7 +102,10 @@ class Gap:
 
     channel: str
     reason: str
-    """`"evicted"` (older than the server keeps), `"epoch"` (the server lost its history), `"missing"` (skipped)."""
+    """`"evicted"` (older than the server keeps), `"epoch"` (the server lost its history), `"missing"` (skipped).
+
+    Only for `channel.on_gap`: `"initial"` (the subscription begins), `"reconnect"` (`plain`, where nobody knows).
+    """
     epoch: str
     """The epoch that goes on."""
     previous_epoch: str | None
@@ -111,6 +114,13 @@ class Gap:
     """The first missing offset of `epoch`; `None` where nothing of it is missing."""
     to_offset: int | None
     """The last missing offset of `epoch`."""
+
+
+class Position(NamedTuple):
+    """A place in a channel's history, and everything up to it."""
+
+    epoch: str
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,8 @@ class Stats:
     """Messages that came again and were dropped."""
     gaps: int
     """Gaps reported."""
+    covered: int
+    """Messages that were dropped because a snapshot, loaded by `channel.on_gap`, contains them."""
     recovered: int
     """Messages that came after a reconnect from the server's history."""
     unroutable: int
@@ -179,6 +191,7 @@ def stats_from_report(report: Mapping[str, Any], *, unhandled: int, waiting: int
         failed=report["failed"],
         duplicates=report["duplicates"],
         gaps=report["gaps"],
+        covered=report["covered"],
         recovered=report["recovered"],
         unroutable=report["unroutable"],
         unexpected=report["unexpected"],
@@ -199,6 +212,6 @@ NO_STATS: Mapping[str, Any] = {
     **dict.fromkeys(["connectedAt", "latency", "jitter", "nextAttempt"]),
     **dict.fromkeys(["messagesSent", "messagesReceived", "bytesSent", "bytesReceived", "acknowledged", "failed"], 0),
     **dict.fromkeys(["duplicates", "gaps", "recovered", "unroutable", "unexpected", "malformed", "reconnects"], 0),
-    **dict.fromkeys(["failedAttempts", "queued", "queuedBytes", "unconsumedBytes"], 0),
+    **dict.fromkeys(["covered", "failedAttempts", "queued", "queuedBytes", "unconsumedBytes"], 0),
 }
 """The report of a client that was never used."""

@@ -48,6 +48,8 @@ scenarios! {
     recovery_after_a_cut
     refusals
     server_restart
+    snapshot_after_a_gap
+    snapshot_fails
     tokens
     unreachable
     unsubscribe

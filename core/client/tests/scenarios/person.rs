@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use realtime_client::{Client, ClientEvent, Config, Error, Message, Receipt};
-use tokio::sync::watch;
+use realtime_client::{Client, ClientEvent, Config, Covered, Error, LoadOn, Message, Receipt};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// What a client has seen and nobody has expected yet.
@@ -13,7 +13,12 @@ pub(crate) struct Notes {
     pub(crate) statuses: Vec<&'static str>,
     pub(crate) errors: Vec<&'static str>,
     pub(crate) gaps: Vec<(String, &'static str)>,
+    /// Loads that are under way: channel, reason, and how to end it.
+    pub(crate) loads: Vec<(String, &'static str, LoadEnd)>,
 }
+
+/// With the offset that a snapshot reaches to, or by failing.
+pub(crate) type LoadEnd = oneshot::Sender<Result<Option<u64>, String>>;
 
 /// A client of a scenario.
 #[derive(Debug)]
@@ -54,6 +59,19 @@ impl Person {
             }
         });
         person
+    }
+
+    pub(crate) fn load_on_gap(&self, channel: &str, on: LoadOn) {
+        let (note, name) = (Arc::new(Mutex::new(self.noter())), channel.to_owned());
+        self.client.channel(channel).unwrap().on_gap(on, move |gap| {
+            let (end, ended) = oneshot::channel();
+            let mut load = Some((name.clone(), gap.reason, end));
+            (note.lock().unwrap())(&mut |notes| notes.loads.extend(load.take()));
+            async move {
+                let offset = ended.await.map_err(|_| "never ended".to_owned())??;
+                Ok::<_, String>(offset.map(|offset| Covered { epoch: None, offset }))
+            }
+        });
     }
 
     pub(crate) async fn subscribe(&self, channel: &str) -> Result<JoinHandle<()>, Error> {

@@ -2,13 +2,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use realtime_client::{Client, Config, Error, Message, Protocol, Receipt, Token};
+use realtime_client::{Client, Config, Error, LoadOn, Message, Protocol, Receipt, Token};
 use realtime_server::{Auth, Echo, RunningServer, Server, ServerConfig};
 use realtime_testing::FaultProxy;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::person::Person;
+use crate::person::{LoadEnd, Person};
 
 /// Does the steps of one scenario.
 #[derive(Debug)]
@@ -135,6 +135,24 @@ impl Runner {
                 };
                 self.person(&client).until(found).await;
             }
+            "loadOnGap" => {
+                let on = if step["initial"] == true { LoadOn::GapAndSubscribe } else { LoadOn::Gap };
+                self.person(&client).load_on_gap(&channel, on);
+            }
+            "expectLoad" => {
+                let is_it = |(name, reason, _): &(String, &str, LoadEnd)| *name == channel && *reason == step["reason"];
+                self.person(&client).until(|notes| notes.loads.iter().any(is_it).then_some(())).await;
+            }
+            "endLoad" => {
+                let end = |notes: &mut crate::person::Notes| {
+                    let at = notes.loads.iter().position(|(name, ..)| *name == channel)?;
+                    Some(notes.loads.remove(at).2)
+                };
+                let end = self.person(&client).until(end).await;
+                let result =
+                    if step["fails"] == true { Err("no snapshot".to_owned()) } else { Ok(step["offset"].as_u64()) };
+                end.send(result).unwrap();
+            }
             "expectError" => {
                 let code = step["code"].as_str().unwrap();
                 self.person(&client).until(|notes| notes.errors.contains(&code).then_some(())).await;
@@ -177,6 +195,7 @@ impl Runner {
                 "recovered" => json!(stats.recovered),
                 "duplicates" => json!(stats.duplicates),
                 "gaps" => json!(stats.gaps),
+                "covered" => json!(stats.covered),
                 "queued" => json!(stats.queued),
                 other => panic!("an unknown figure {other}"),
             };

@@ -67,8 +67,12 @@ impl Session {
                 if channel.request != Some(answer.id) || !channel.wanted {
                     return;
                 }
-                let (id, gap) = (channel.id, channel.subscribed(&answer));
+                let (id, initial) = (channel.id, channel.position.is_none());
+                let gap = channel.subscribed(&answer);
                 self.event(Event::Channel { channel: id, state: ChannelState::Subscribed, error: None });
+                if initial {
+                    self.subscription_began(id, true);
+                }
                 self.gap(gap);
             }
             ServerMessage::Unsubscribed { id: request, channel } => {
@@ -107,22 +111,20 @@ impl Session {
             return;
         };
         let id = channel.id;
-        let verdict = channel.receive(message.offset);
-        channel.unconsumed += size;
-        self.unconsumed += size;
-        match verdict {
+        match channel.receive(message.offset) {
             Verdict::Take => {}
             Verdict::Duplicate => {
+                channel.unconsumed += size;
+                self.unconsumed += size;
                 self.stats.duplicates += 1;
                 return self.consumed(self.now, Some(id), size);
             }
             Verdict::After(gap) => self.gap(Some(gap)),
         }
-        self.stats.messages_received += 1;
         if message.timestamp < self.server_time {
             self.stats.recovered += 1;
         }
-        self.event(Event::Message(ChannelMessage {
+        self.deliver(ChannelMessage {
             channel: id,
             event: Text::borrowed(frame, &message.event),
             offset: Some(message.offset),
@@ -131,14 +133,7 @@ impl Session {
             payload: data(frame, message.payload),
             size,
             implied: false,
-        }));
-    }
-
-    fn gap(&mut self, gap: Option<crate::io::Gap>) {
-        if let Some(gap) = gap {
-            self.stats.gaps += 1;
-            self.event(Event::Gap(gap));
-        }
+        });
     }
 
     fn direct(&mut self, message: DirectMessage) {
@@ -241,7 +236,7 @@ impl Session {
                 let timestamp = message.timestamp;
                 let (offset, user, size) = (None, None, 0);
                 let message = ChannelMessage { channel, event, offset, user, timestamp, payload, size, implied: true };
-                self.event(Event::Message(message));
+                self.deliver_implied(message, frame.len() as u64);
             }
             return;
         };
@@ -250,10 +245,7 @@ impl Session {
             return;
         };
         let id = channel.id;
-        channel.unconsumed += size;
-        self.unconsumed += size;
-        self.stats.messages_received += 1;
-        self.event(Event::Message(ChannelMessage {
+        self.deliver(ChannelMessage {
             channel: id,
             event: event.unwrap_or_else(|| Text::from("message")),
             offset: None,
@@ -262,7 +254,7 @@ impl Session {
             payload,
             size,
             implied: false,
-        }));
+        });
     }
 }
 

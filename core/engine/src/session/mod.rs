@@ -1,3 +1,4 @@
+mod holding;
 mod incoming;
 mod lifecycle;
 mod outgoing;
@@ -101,6 +102,8 @@ pub struct Session {
     owed: u64,
     /// A channel waits to be subscribed again until more is consumed.
     held_back: bool,
+    /// Counts the snapshots that the application was to load.
+    loads: u64,
     stats: Stats,
 }
 
@@ -147,6 +150,7 @@ impl Session {
             unconsumed: 0,
             owed: 0,
             held_back: false,
+            loads: 0,
             stats: Stats::default(),
             config,
         })
@@ -225,6 +229,7 @@ impl Session {
         if !std::mem::replace(&mut channel.changed, true) {
             self.changed.push(id);
         }
+        self.drop_held(id);
     }
 
     /// Publishes into a channel. Unless it fails at once (`closed`, `invalid_name`, `unsupported`), it ends with
@@ -278,6 +283,7 @@ impl Session {
             let owing: Vec<_> = self.channels.iter_mut().filter(|c| c.owed > 0).map(|c| c.id).collect();
             owing.into_iter().for_each(|id| self.send_credit(id));
         }
+        self.ask_for_load(id);
         if self.held_back {
             self.resubscribe_waiting();
         }

@@ -305,8 +305,10 @@ impl Session {
                 self.set_channel_state(id, state, None);
             }
             Dialect::Plain => {
+                let initial = channel.state != ChannelState::Resubscribing;
                 self.send_plain(|out, now| plain::encode_channel_request(out, "subscribe", &name, now));
                 self.set_channel_state(id, ChannelState::Subscribed, None);
+                self.subscription_began(id, initial);
             }
         }
     }
