@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::sync::watch;
 
 use crate::application::{Application, Echo};
 use crate::auth::Auth;
 use crate::config::{ServerConfig, Tls};
 use crate::hub::{HistoryConfig, HubConfig};
 use crate::server::{RunningServer, Server};
+use crate::store::StoreError;
 
 /// Runs the command with these arguments; the first one is the name of the program.
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
@@ -67,6 +69,9 @@ struct Serve {
     /// Private key in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Directory where histories and receipts are kept over restarts. [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Sends what clients send to the server itself back to them.
     #[arg(long)]
     echo: bool,
@@ -149,8 +154,12 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             let address = format!("{}:{}", config.host, config.port);
-            let server = Server::new(config).start().await.map_err(|error| format!("{address}: {error}"))?;
+            let server = Server::new(config).start().await.map_err(|error| match error.get_ref() {
+                Some(store) if store.is::<StoreError>() => error.to_string(),
+                _ => format!("{address}: {error}"),
+            })?;
             announce(&server)?;
+            tokio::spawn(report_trouble(server.store_trouble()));
             asked_to_stop().await?;
             // Asked twice, it does not wait.
             tokio::select! {
@@ -179,6 +188,7 @@ impl Serve {
             paths,
             allowed_origins: self.allowed_origins,
             tls,
+            data: self.data,
             application: self.echo.then(|| Arc::new(Echo) as Arc<dyn Application>),
             hub: HubConfig { auth: self.auth.auth()?, ..self.bounds.hub() },
         })
@@ -237,6 +247,16 @@ fn announce(server: &RunningServer) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "realtime listening on {}", server.url())?;
     out.flush()
+}
+
+/// Says on stderr when the store begins to fail, and when it works again.
+async fn report_trouble(mut trouble: watch::Receiver<Option<String>>) {
+    while trouble.changed().await.is_ok() {
+        match &*trouble.borrow_and_update() {
+            Some(error) => eprintln!("realtime: the store fails, publishes are refused: {error}"),
+            None => eprintln!("realtime: the store works again"),
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -22,6 +22,8 @@ pub struct ServerConfig {
     pub tls: Option<Tls>,
     /// Takes the messages that clients send to the server itself.
     pub application: Option<Arc<dyn Application>>,
+    /// Directory where histories and receipts are kept over restarts; `None` keeps them in memory.
+    pub data: Option<PathBuf>,
     /// Limits, history, timeouts, tokens.
     pub hub: HubConfig,
 }
@@ -35,6 +37,7 @@ impl Default for ServerConfig {
             allowed_origins: Vec::new(),
             tls: None,
             application: None,
+            data: None,
             hub: HubConfig::default(),
         }
     }

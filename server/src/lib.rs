@@ -20,9 +20,11 @@ mod config;
 pub mod hub;
 mod net;
 mod server;
+pub mod store;
 
 pub use application::{Application, Echo};
 pub use auth::{Auth, AuthError, Identity};
 pub use config::{ServerConfig, Tls, TlsError};
 pub use hub::{HubConfig, Stats};
 pub use server::{RunningServer, Server};
+pub use store::{SqliteStore, Store, StoreError};

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::config::ServerConfig;
 use crate::hub::{Content, PublishError, Stats};
 use crate::net::{Listener, Shared};
+use crate::store::{SqliteStore, Store};
 
 /// How long after the spread of a drain the rest is closed.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
@@ -30,15 +31,46 @@ impl Server {
     /// Binds the port and serves on the current tokio runtime, which may be of either kind, until
     /// [`stop`](RunningServer::stop) or until the handle is dropped.
     pub async fn start(self) -> io::Result<RunningServer> {
-        let seed = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-        let shared = Arc::new(Shared::new(self.config, seed));
-        let listener = Listener::bind(shared.clone()).await?;
-        let addr = listener.addr()?;
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(listener.run(stopped));
-        tracing::info!(%addr, "listening");
-        Ok(RunningServer { shared, addr, stop, task })
+        match self.config.data.clone() {
+            None => {
+                let shared = Arc::new(Shared::new(self.config, seed()?));
+                serve(shared).await
+            }
+            Some(directory) => {
+                let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&directory)).await;
+                let store = opened.map_err(io::Error::other)?.map_err(io::Error::other)?;
+                self.start_with(Box::new(store)).await
+            }
+        }
     }
+
+    /// Starts with a store of your own, and goes on with what it holds.
+    pub async fn start_with(self, store: Box<dyn Store>) -> io::Result<RunningServer> {
+        let seed = seed()?;
+        let restored = tokio::task::spawn_blocking(move || Shared::durable(self.config, seed, store)).await;
+        let shared = restored.map_err(io::Error::other)??;
+        match serve(shared.clone()).await {
+            Ok(server) => Ok(server),
+            Err(error) => {
+                shared.stop_writing();
+                shared.written().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn seed() -> io::Result<u64> {
+    getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
+}
+
+async fn serve(shared: Arc<Shared>) -> io::Result<RunningServer> {
+    let listener = Listener::bind(shared.clone()).await?;
+    let addr = listener.addr()?;
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(listener.run(stopped));
+    tracing::info!(%addr, "listening");
+    Ok(RunningServer { shared, addr, stop, task })
 }
 
 /// A server that serves.
@@ -98,6 +130,11 @@ impl RunningServer {
         self.shared.stats()
     }
 
+    /// Why the store fails, while it does; `None` where it works, or is in memory.
+    pub fn store_trouble(&self) -> watch::Receiver<Option<String>> {
+        self.shared.trouble()
+    }
+
     /// Sends everybody away, at random times within `spread`, and refuses newcomers; the server goes on listening. Ends
     /// when everybody is gone, at the latest five seconds after the spread.
     pub async fn drain(&self, spread: Duration) {
@@ -107,10 +144,12 @@ impl RunningServer {
         let _ = tokio::time::timeout(end, self.shared.empty()).await;
     }
 
-    /// Closes every connection with 4000 and frees the port. Takes about half a second at most.
+    /// Closes every connection with 4000 and frees the port, which takes about half a second at most. Then writes what the
+    /// store has to know and closes it.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = self.task.await;
+        self.shared.written().await;
         tracing::info!(addr = %self.addr, "stopped");
     }
 }

@@ -29,6 +29,8 @@ pub struct HubConfig {
     pub writer_bytes: usize,
     /// Unwritten answers, in bytes, above which a connection is closed as a slow consumer.
     pub writer_hard_bytes: usize,
+    /// Bytes of messages that wait for the disk above which more are refused, where there is a store.
+    pub staged_bytes: usize,
     /// Who may connect.
     pub auth: Auth,
     /// Who may publish and subscribe.
@@ -50,6 +52,7 @@ impl Default for HubConfig {
             write_timeout: Duration::from_secs(10),
             writer_bytes: 1 << 20,
             writer_hard_bytes: 8 << 20,
+            staged_bytes: 64 << 20,
             auth: Auth::None,
             authorizer: Arc::new(AllowAll),
             application: false,

@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use realtime_engine::wire::{Payload, ServerMessage, plain};
 
+use super::channels::ChannelKey;
 use super::config::{HistoryConfig, ms};
 
 /// What an entry costs beside its bytes.
@@ -24,38 +25,65 @@ pub(super) struct Entry {
     /// A JSON line, or a binary frame.
     pub(super) v1: Bytes,
     pub(super) binary: bool,
+    /// Its number in the store, 0 without one.
+    pub(super) record: u64,
     /// Made when the first plain subscriber wants it.
     plain: Option<Bytes>,
 }
 
+/// What went from the memory and has to go from the store.
+#[derive(Debug, Default)]
+pub(super) struct Retired {
+    /// Numbers of records.
+    pub(super) records: Vec<u64>,
+    /// Channels whose last stored message is gone: from then on the store has to know the offset by itself.
+    pub(super) emptied: Vec<ChannelKey>,
+}
+
+impl Retired {
+    pub(super) fn push(&mut self, record: u64) {
+        if record != 0 {
+            self.records.push(record);
+        }
+    }
+}
+
 impl Entry {
+    pub(super) fn new(timestamp: u64, v1: Bytes, binary: bool, record: u64) -> Self {
+        Self { timestamp, v1, binary, record, plain: None }
+    }
+
     fn cost(&self) -> usize {
         ENTRY_OVERHEAD + self.v1.len() + self.plain.as_ref().map_or(0, Bytes::len)
     }
 }
 
 impl History {
+    /// An empty history that goes on after this offset.
+    pub(super) fn after(last: u64) -> Self {
+        Self { last, ..Self::default() }
+    }
+
     /// Appends a message that was encoded with the offset `last() + 1`.
-    pub(super) fn push(&mut self, timestamp: u64, v1: Bytes, binary: bool) {
-        let entry = Entry { timestamp, v1, binary, plain: None };
+    pub(super) fn push(&mut self, entry: Entry) {
         self.bytes += entry.cost();
         self.last += 1;
         self.entries.push_back(entry);
     }
 
     /// Evicts what is over the bounds.
-    pub(super) fn trim(&mut self, now: u64, config: &HistoryConfig) {
+    pub(super) fn trim(&mut self, now: u64, config: &HistoryConfig, retired: &mut Retired) {
         while self.entries.len() > config.messages.max(1) || (self.bytes > config.bytes && self.entries.len() > 1) {
-            self.evict();
+            self.evict(retired);
         }
-        self.expire(now, config);
+        self.expire(now, config, retired);
     }
 
     /// Evicts what is too old.
-    pub(super) fn expire(&mut self, now: u64, config: &HistoryConfig) {
+    pub(super) fn expire(&mut self, now: u64, config: &HistoryConfig, retired: &mut Retired) {
         let oldest = now.saturating_sub(ms(config.age));
         while self.entries.front().is_some_and(|entry| entry.timestamp < oldest) {
-            self.evict();
+            self.evict(retired);
         }
         if self.entries.is_empty() {
             self.entries.shrink_to(0);
@@ -63,16 +91,24 @@ impl History {
     }
 
     /// Evicts the oldest message; `false` where only the newest is left.
-    pub(super) fn shed(&mut self) -> bool {
+    pub(super) fn shed(&mut self, retired: &mut Retired) -> bool {
         let more = self.entries.len() > 1;
         if more {
-            self.evict();
+            self.evict(retired);
         }
         more
     }
 
-    fn evict(&mut self) {
+    /// Evicts everything.
+    pub(super) fn clear(&mut self, retired: &mut Retired) {
+        while !self.entries.is_empty() {
+            self.evict(retired);
+        }
+    }
+
+    fn evict(&mut self, retired: &mut Retired) {
         if let Some(entry) = self.entries.pop_front() {
+            retired.push(entry.record);
             self.bytes -= entry.cost();
         }
     }
@@ -104,6 +140,15 @@ impl History {
     /// Offset of the oldest message that is left, one above the newest where none is.
     pub(super) fn first(&self) -> u64 {
         self.last + 1 - self.entries.len() as u64
+    }
+
+    /// When the newest message that is left was published.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.entries.back().map(|entry| entry.timestamp)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     pub(super) fn last(&self) -> u64 {

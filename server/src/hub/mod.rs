@@ -27,12 +27,15 @@ mod channels;
 mod config;
 mod connection;
 mod drain;
+mod durable;
 mod history;
 mod ids;
+mod journal;
 mod plain;
 mod publish;
 mod pull;
 mod rate;
+mod restore;
 mod sessions;
 mod stats;
 mod timers;
@@ -49,6 +52,7 @@ use crate::auth::Identity;
 use channels::Channels;
 use connection::{Connection, Phase};
 use ids::Ids;
+use journal::Journal;
 use sessions::Sessions;
 use timers::{Timer, Timers};
 
@@ -56,8 +60,10 @@ pub use config::{AllowAll, Authorizer, HistoryConfig, HubConfig};
 pub use connection::Dialect;
 pub use ids::ConnectionId;
 pub(crate) use ids::IdMap;
+pub use journal::{Batch, Outcome, Record};
 pub use publish::{Content, PublishError};
-pub use stats::Stats;
+pub use restore::{Restore, RestoreError};
+pub use stats::{Stats, StoreState};
 
 /// Routes messages between connections. See the [module](self) for how it is driven.
 #[derive(Debug)]
@@ -69,11 +75,13 @@ pub struct Hub {
     timers: Timers,
     ids: Ids,
     outputs: VecDeque<Output>,
+    /// Where there is a store.
+    journal: Option<Journal>,
     draining: bool,
     stats: Stats,
 }
 
-/// What happened on a connection.
+/// What happened.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Input {
@@ -108,6 +116,13 @@ pub enum Input {
         /// Whose socket.
         connection: ConnectionId,
     },
+    /// These batches are on disk.
+    Persisted {
+        /// The number of the last one.
+        up_to: u64,
+    },
+    /// The disk failed. No batch that was given and not confirmed is there, and none of them will be.
+    PersistFailed,
     /// Time has passed.
     Tick,
 }
@@ -138,10 +153,13 @@ pub enum Output {
         /// What.
         content: Content,
     },
+    /// Write this, as one; batches in order, several together where several wait. Then report [`Input::Persisted`] or
+    /// [`Input::PersistFailed`]. Only a hub that was made by [`Hub::restore`] says it.
+    Persist(Arc<Batch>),
 }
 
 impl Hub {
-    /// An empty hub. The seed makes epochs and connection ids: take another one for every start.
+    /// An empty hub that keeps everything in memory. The seed makes epochs and connection ids: take another one for every start.
     pub fn new(config: HubConfig, seed: u64) -> Self {
         Self {
             connections: IdMap::default(),
@@ -150,6 +168,7 @@ impl Hub {
             timers: Timers::default(),
             ids: Ids::new(seed),
             outputs: VecDeque::new(),
+            journal: None,
             draining: false,
             stats: Stats::default(),
             config,
@@ -178,6 +197,8 @@ impl Hub {
                     self.timers.cancel(closed.scheduled, Timer::Connection(connection));
                 }
             }
+            Input::Persisted { up_to } => self.persisted(now, up_to),
+            Input::PersistFailed => self.persist_failed(now),
             Input::Tick => {}
         }
         self.fire(now);
@@ -185,7 +206,7 @@ impl Hub {
 
     /// The next thing to do.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.outputs.pop_front().or_else(|| self.next_batch().map(Output::Persist))
     }
 
     /// When the hub wants an input at the latest: [`Input::Tick`] will do.
@@ -217,6 +238,12 @@ impl Hub {
             channels: self.channels.len() as u64,
             sessions: self.sessions.len() as u64,
             history_bytes: self.channels.bytes() as u64,
+            store: match &self.journal {
+                None => StoreState::Memory,
+                Some(journal) if journal.is_failing() => StoreState::Failing,
+                Some(_) => StoreState::Ok,
+            },
+            staged_bytes: self.journal.as_ref().map_or(0, |journal| journal.staged_bytes() as u64),
             ..self.stats.clone()
         }
     }

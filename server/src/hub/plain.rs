@@ -8,6 +8,7 @@ use realtime_engine::wire::plain::{self, Request};
 use realtime_engine::wire::{DecodeError, ErrorCode, Payload, validate_json, validate_name};
 
 use super::connection::Waiting;
+use super::journal::Publisher;
 use super::{ConnectionId, Content, Hub, Output};
 
 impl Hub {
@@ -50,7 +51,8 @@ impl Hub {
                     self.plain_error(now, id, ErrorCode::Forbidden, "this user may not publish there");
                     return Ok(());
                 }
-                self.store(now, &channel, &event, user.as_deref(), Payload::Json(&payload));
+                let publisher = Publisher::Plain(id);
+                self.store(now, &channel, &event, user.as_deref(), Payload::Json(&payload), publisher);
                 self.stats.messages_in += 1;
             }
             Request::Ping { timestamp } => {
@@ -83,9 +85,12 @@ impl Hub {
 
     /// Looks whether a message may be done now. If not, it is answered here.
     fn plain_admit(&mut self, now: u64, id: ConnectionId, bytes: usize) -> bool {
+        let refusal = self.store_refusal(now);
         let Some(connection) = self.connections.get_mut(&id) else { return false };
         let (code, reason) = if self.draining {
             (ErrorCode::Unavailable, "the server drains")
+        } else if let Some((reason, _)) = refusal {
+            (ErrorCode::Unavailable, reason)
         } else if connection.rate.take(now).is_err() {
             (ErrorCode::RateLimited, "too many a second")
         } else if bytes as u64 > self.config.limits.payload {

@@ -5,7 +5,10 @@ use realtime_engine::wire::{
     DecodeError, ErrorCode, Payload, Position, ServerMessage, plain, validate_json, validate_name,
 };
 
+use super::channels::ChannelKey;
 use super::connection::{Dialect, Phase, Waiting};
+use super::history::Entry;
+use super::journal::{Journal, Publisher};
 use super::{ConnectionId, Hub, wake};
 
 /// What a message carries, owned.
@@ -33,10 +36,14 @@ pub enum PublishError {
         /// What it may have.
         limit: u64,
     },
+    /// The disk cannot take it now.
+    #[error("{0}")]
+    Unavailable(&'static str),
 }
 
 impl Hub {
-    /// Publishes a message of the server itself. It carries no user.
+    /// Publishes a message of the server itself. It carries no user. With a store, subscribers get it once it is on disk;
+    /// where the disk then refuses it, it is lost and counted as [`unstored`](super::Stats::unstored).
     pub fn publish(
         &mut self,
         now: u64,
@@ -47,7 +54,10 @@ impl Hub {
         validate_name("channel", channel)?;
         validate_name("event", event)?;
         let payload = self.checked(content)?;
-        match self.store(now, channel, event, None, payload) {
+        if let Some((reason, _)) = self.store_refusal(now) {
+            return Err(PublishError::Unavailable(reason));
+        }
+        match self.store(now, channel, event, None, payload, Publisher::Server) {
             Some((epoch, offset)) => Ok(Position { epoch: epoch.to_string(), offset }),
             None => Err(DecodeError { code: ErrorCode::Internal, reason: "no channel".into(), id: None }.into()),
         }
@@ -83,7 +93,7 @@ impl Hub {
         Ok(true)
     }
 
-    /// Gives a message its offset, stores it, and puts every subscriber into the turn.
+    /// Gives a message its offset. Subscribers get it at once, or once it is on disk where there is a store.
     pub(super) fn store(
         &mut self,
         now: u64,
@@ -91,17 +101,32 @@ impl Hub {
         event: &str,
         user: Option<&str>,
         payload: Payload<'_>,
+        publisher: Publisher,
     ) -> Option<(Arc<str>, u64)> {
         let key = self.channels.open(now, channel, &mut self.ids);
-        let stored = self.channels.publish(now, key, event, user, payload)?;
-        for id in &self.channels.channel(key)?.subscribers {
+        // Before its messages, so that a store hands it out first.
+        self.record_channel(key);
+        let record = self.journal.as_mut().map_or(0, Journal::number);
+        let (entry, offset) = self.channels.encode(now, key, event, user, payload, record)?;
+        let epoch = self.channels.channel(key)?.epoch.clone();
+        match self.journal {
+            None => self.show(now, key, entry),
+            Some(_) => self.stage_message(key, offset, entry, publisher),
+        }
+        Some((epoch, offset))
+    }
+
+    /// Puts a message into the history, and every subscriber into the turn.
+    pub(super) fn show(&mut self, now: u64, key: ChannelKey, entry: Entry) {
+        self.channels.append(now, key, entry);
+        let Some(channel) = self.channels.channel(key) else { return };
+        for id in &channel.subscribers {
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.enqueue(key);
                 wake(*id, connection, &mut self.outputs);
             }
         }
         self.stats.channels_forgotten += self.channels.bound(key);
-        Some(stored)
     }
 
     fn checked<'a>(&self, content: &'a Content) -> Result<Payload<'a>, PublishError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use realtime_engine::wire::ErrorCode;
 
 use super::ids::{ConnectionId, IdMap};
+use super::journal::Outcome;
 
 /// Names a session inside the hub.
 pub(super) type SessionKey = u64;
@@ -16,33 +17,49 @@ pub(super) struct Sessions {
     /// Without a connection, the longest gone first.
     gone: BTreeSet<(u64, SessionKey)>,
     next: SessionKey,
+    /// Numbers of records that have to go from the store.
+    retired: Vec<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Name {
-    user: Option<Arc<str>>,
-    session: Arc<str>,
+pub(super) struct Name {
+    pub(super) user: Option<Arc<str>>,
+    pub(super) session: Arc<str>,
 }
 
 /// What a client has sent, and was answered.
 #[derive(Debug)]
 pub(super) struct Session {
-    name: Name,
+    pub(super) name: Name,
     pub(super) connection: Option<ConnectionId>,
     gone_since: u64,
     /// The last ids with their outcomes, in increasing order.
-    outcomes: VecDeque<(u64, Outcome)>,
+    outcomes: VecDeque<Settled>,
     window: usize,
+    /// Its number in the store, 0 where the store does not know it.
+    pub(super) record: u64,
+    /// Above the outcomes: ids that wait for the disk, in increasing order.
+    staged: VecDeque<Request>,
     /// An id that was refused for now, and the code: later ids wait for it.
     held: Option<(u64, ErrorCode)>,
 }
 
-/// The final answer to a publish or send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Stored { epoch: Arc<str>, offset: u64 },
-    Sent,
-    Refused(ErrorCode),
+#[derive(Debug)]
+struct Settled {
+    id: u64,
+    outcome: Outcome,
+    /// Its number in the store, 0 without one.
+    record: u64,
+}
+
+/// A publish or send whose answer waits for the disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) id: u64,
+    /// Who is to be answered.
+    pub(super) connection: ConnectionId,
+    /// It came again meanwhile, on another connection.
+    pub(super) duplicate: bool,
 }
 
 /// What to do with an id.
@@ -50,6 +67,8 @@ pub(super) enum Outcome {
 pub(super) enum Verdict {
     New,
     Repeat(Outcome),
+    /// Its outcome waits for the disk, and is told then.
+    Staged,
     /// An earlier id has to come first.
     Held(ErrorCode),
     /// So old that its outcome is forgotten.
@@ -82,6 +101,28 @@ impl Sessions {
             session.held = None;
             return Opened { key, resumed: true, replaced: session.connection.replace(connection) };
         }
+        let key = self.insert(name, Some(connection), 0, window, 0);
+        Opened { key, resumed: false, replaced: None }
+    }
+
+    /// Takes a session out of a store, whose connection is gone since now.
+    pub(super) fn restore(&mut self, now: u64, name: Name, window: usize, record: u64) -> Option<SessionKey> {
+        if self.names.contains_key(&name) {
+            return None;
+        }
+        let key = self.insert(name, None, now, window, record);
+        self.gone.insert((now, key));
+        Some(key)
+    }
+
+    fn insert(
+        &mut self,
+        name: Name,
+        connection: Option<ConnectionId>,
+        gone_since: u64,
+        window: usize,
+        record: u64,
+    ) -> SessionKey {
         let key = self.next;
         self.next += 1;
         self.names.insert(name.clone(), key);
@@ -89,14 +130,16 @@ impl Sessions {
             key,
             Session {
                 name,
-                connection: Some(connection),
-                gone_since: 0,
+                connection,
+                gone_since,
                 outcomes: VecDeque::new(),
                 window: window.max(1),
+                record,
+                staged: VecDeque::new(),
                 held: None,
             },
         );
-        Opened { key, resumed: false, replaced: None }
+        key
     }
 
     /// Starts the time to live, unless another connection has the session by now.
@@ -120,6 +163,8 @@ impl Sessions {
             self.gone.pop_first();
             if let Some(session) = self.sessions.remove(&key) {
                 self.names.remove(&session.name);
+                let outcomes = session.outcomes.iter().map(|settled| settled.record);
+                self.retired.extend(outcomes.chain([session.record]).filter(|record| *record != 0));
                 forgotten += 1;
             }
         }
@@ -130,6 +175,30 @@ impl Sessions {
         self.sessions.get_mut(&key)
     }
 
+    /// Remembers a final outcome of a new id, under its number in the store.
+    pub(super) fn settle(&mut self, key: SessionKey, id: u64, outcome: Outcome, record: u64) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            while session.outcomes.len() >= session.window {
+                let oldest = session.outcomes.pop_front().map_or(0, |settled| settled.record);
+                self.retired.extend((oldest != 0).then_some(oldest));
+            }
+            session.outcomes.push_back(Settled { id, outcome, record });
+        }
+    }
+
+    /// Takes an outcome out of a store; `false` where the ids do not increase.
+    pub(super) fn restore_outcome(&mut self, key: SessionKey, id: u64, outcome: Outcome, record: u64) -> bool {
+        let newest = self.sessions.get(&key).and_then(|session| session.outcomes.back());
+        let increases = newest.is_none_or(|newest| id > newest.id);
+        self.settle(key, id, outcome, record);
+        increases
+    }
+
+    /// Numbers of records that have to go from the store since the last time.
+    pub(super) fn take_retired(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.retired)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
@@ -137,10 +206,18 @@ impl Sessions {
 
 impl Session {
     /// Looks at an id before anything is done with it.
-    pub(super) fn check(&mut self, id: u64) -> Verdict {
-        if self.outcomes.back().is_some_and(|(newest, _)| id <= *newest) {
-            return match self.outcomes.binary_search_by_key(&id, |(id, _)| *id) {
-                Ok(index) => Verdict::Repeat(self.outcomes[index].1.clone()),
+    pub(super) fn check(&mut self, id: u64, connection: ConnectionId) -> Verdict {
+        if let Ok(index) = self.staged.binary_search_by_key(&id, |request| request.id) {
+            let request = &mut self.staged[index];
+            request.duplicate |= request.connection != connection;
+            request.connection = connection;
+            return Verdict::Staged;
+        }
+        if self.outcomes.back().is_some_and(|newest| id <= newest.id)
+            || self.staged.back().is_some_and(|newest| id < newest.id)
+        {
+            return match self.outcomes.binary_search_by_key(&id, |settled| settled.id) {
+                Ok(index) => Verdict::Repeat(self.outcomes[index].outcome.clone()),
                 Err(_) => Verdict::Forgotten,
             };
         }
@@ -154,16 +231,27 @@ impl Session {
         }
     }
 
-    /// Remembers a final outcome of a new id.
-    pub(super) fn settle(&mut self, id: u64, outcome: Outcome) {
-        if self.outcomes.len() >= self.window {
-            self.outcomes.pop_front();
-        }
-        self.outcomes.push_back((id, outcome));
+    /// An id waits for the disk.
+    pub(super) fn stage(&mut self, id: u64, connection: ConnectionId) {
+        self.staged.push_back(Request { id, connection, duplicate: false });
+    }
+
+    /// The lowest id that waits does so no more: says whom to answer.
+    pub(super) fn unstage(&mut self, id: u64) -> Option<Request> {
+        let request = self.staged.front().copied().filter(|request| request.id == id)?;
+        self.staged.pop_front();
+        Some(request)
+    }
+
+    /// How many ids wait for the disk.
+    pub(super) fn staged(&self) -> u64 {
+        self.staged.len() as u64
     }
 
     /// Refused for now: later ids are refused too until this one comes again.
     pub(super) fn hold(&mut self, id: u64, code: ErrorCode) {
-        self.held = Some((id, code));
+        if self.held.is_none_or(|(held, _)| id < held) {
+            self.held = Some((id, code));
+        }
     }
 }

@@ -12,6 +12,10 @@ pub struct Stats {
     pub sessions: u64,
     /// Bytes of all histories.
     pub history_bytes: u64,
+    /// Where histories and sessions are kept.
+    pub store: StoreState,
+    /// Bytes of messages that wait for the disk.
+    pub staged_bytes: u64,
 
     /// Connections ever opened.
     pub connections_total: u64,
@@ -49,4 +53,22 @@ pub struct Stats {
     pub sessions_forgotten: u64,
     /// Channels that were forgotten, by age or by a bound.
     pub channels_forgotten: u64,
+    /// Times that the disk refused to store something.
+    pub store_failures: u64,
+    /// Messages of the server itself that were lost since the disk refused them. Clients are told by an error.
+    pub unstored: u64,
+}
+
+/// Where a server keeps its histories and sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum StoreState {
+    /// In memory: a restart loses them.
+    #[default]
+    Memory,
+    /// On a disk that works.
+    Ok,
+    /// On a disk that does not: publishes are refused for now.
+    Failing,
 }

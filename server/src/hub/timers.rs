@@ -13,6 +13,8 @@ pub(super) enum Timer {
     Connection(ConnectionId),
     /// What is too old goes.
     Sweep,
+    /// The disk is asked again.
+    Store,
 }
 
 /// Timers by time. A connection's timer may go off early, never late: then its deadline is looked up again.
@@ -63,6 +65,11 @@ impl Hub {
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Connection(id) => self.check(now, id),
+                Timer::Store => {
+                    if let Some(journal) = &mut self.journal {
+                        journal.retry();
+                    }
+                }
                 Timer::Sweep => {
                     self.stats.channels_forgotten += self.channels.sweep(now);
                     let oldest = now.saturating_sub(ms(self.config.history.age));
@@ -73,7 +80,7 @@ impl Hub {
         }
     }
 
-    fn sweep_interval(&self) -> u64 {
+    pub(super) fn sweep_interval(&self) -> u64 {
         (ms(self.config.history.age) / 8).clamp(1000, 60_000)
     }
 

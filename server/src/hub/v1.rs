@@ -10,15 +10,16 @@ use realtime_engine::wire::{
 
 use super::config::ms;
 use super::connection::{Phase, Subscription, Waiting};
-use super::sessions::{Outcome, SessionKey, Verdict};
-use super::{ConnectionId, Content, Hub, Output};
+use super::journal::{Outcome, Publisher, Send};
+use super::sessions::{SessionKey, Verdict};
+use super::{ConnectionId, Content, Hub};
 use crate::auth::Identity;
 
 /// What the server calls itself in `welcome`.
 const SERVER: &str = concat!("realtime/", env!("CARGO_PKG_VERSION"));
 
 /// What a client has to say twice before the server can take it, ms.
-const RETRY_AFTER: u64 = 1000;
+pub(super) const RETRY_AFTER: u64 = 1000;
 
 impl Hub {
     pub(super) fn v1_lines(&mut self, now: u64, id: ConnectionId, frame: &[u8]) {
@@ -79,7 +80,8 @@ impl Hub {
         };
         let window = usize::try_from(self.config.limits.inflight).unwrap_or(usize::MAX);
         let session = self.sessions.open(identity.user.clone(), &hello.session, id, window);
-        connection.session = Some(session.key);
+        let key = session.key;
+        connection.session = Some(key);
         connection.phase = Phase::Open;
         connection.window = hello.window;
         let welcome = ServerMessage::Welcome(Box::new(Welcome {
@@ -110,6 +112,7 @@ impl Hub {
             self.close(now, replaced, CloseCode::SESSION_REPLACED, "another connection took the session over");
         }
         self.stats.sessions_forgotten += self.sessions.forget(0, self.config.sessions);
+        self.record_session(key);
         self.schedule(id);
     }
 
@@ -151,7 +154,7 @@ impl Hub {
         if !self.config.authorizer.can_publish(user.as_deref(), channel) {
             return self.settle(id, session, request, Outcome::Refused(ErrorCode::Forbidden));
         }
-        let outcome = match self.store(now, channel, event, user.as_deref(), payload) {
+        let outcome = match self.store(now, channel, event, user.as_deref(), payload, Publisher::Session) {
             Some((epoch, offset)) => Outcome::Stored { epoch, offset },
             None => Outcome::Refused(ErrorCode::Internal),
         };
@@ -167,8 +170,14 @@ impl Hub {
             Payload::Binary(bytes) => Content::Binary(Bytes::copy_from_slice(bytes)),
             other => Content::Json(Bytes::copy_from_slice(other.bytes())),
         };
-        self.outputs.push_back(Output::Sent { connection: id, user, event: event.map(str::to_owned), content });
-        self.settle(id, session, request, Outcome::Sent);
+        let sent = Send { connection: id, user, event: event.map(str::to_owned), content };
+        match self.journal {
+            None => {
+                self.outputs.push_back(sent.into());
+                self.settle(id, session, request, Outcome::Sent);
+            }
+            Some(_) => self.stage_outcome(id, session, request, Outcome::Sent, Some(sent)),
+        }
     }
 
     /// Looks whether a publish or send may be done now. If not, it is answered here.
@@ -179,11 +188,16 @@ impl Hub {
         request: u64,
         payload: Payload<'_>,
     ) -> Option<(SessionKey, Option<Arc<str>>)> {
+        let store = self.store_refusal(now);
         let connection = self.connections.get_mut(&id)?;
         let key = connection.session?;
         let session = self.sessions.session(key)?;
-        match session.check(request) {
+        match session.check(request, id) {
             Verdict::New => {}
+            Verdict::Staged => {
+                self.stats.duplicates += 1;
+                return None;
+            }
             Verdict::Repeat(outcome) => {
                 self.stats.duplicates += 1;
                 self.v1_outcome(id, request, &outcome, true);
@@ -208,7 +222,9 @@ impl Hub {
         let limits = self.config.limits;
         let refusal = if self.draining {
             Some((ErrorCode::Unavailable, "the server drains", RETRY_AFTER))
-        } else if connection.control.answers >= limits.inflight {
+        } else if let Some((reason, wait)) = store {
+            Some((ErrorCode::Unavailable, reason, wait))
+        } else if connection.control.answers + session.staged() >= limits.inflight {
             Some((ErrorCode::TooManyInflight, "too many are unanswered", RETRY_AFTER))
         } else {
             connection.rate.take(now).err().map(|wait| (ErrorCode::RateLimited, "too many a second", wait))
@@ -226,18 +242,19 @@ impl Hub {
         Some((key, user))
     }
 
-    /// Remembers an outcome and tells it.
+    /// Remembers an outcome and tells it, once it is on disk where there is a store.
     fn settle(&mut self, id: ConnectionId, session: SessionKey, request: u64, outcome: Outcome) {
+        if self.journal.is_some() {
+            return self.stage_outcome(id, session, request, outcome, None);
+        }
         self.v1_outcome(id, request, &outcome, false);
         if !matches!(outcome, Outcome::Refused(_)) {
             self.stats.messages_in += 1;
         }
-        if let Some(session) = self.sessions.session(session) {
-            session.settle(request, outcome);
-        }
+        self.sessions.settle(session, request, outcome, 0);
     }
 
-    fn v1_outcome(&mut self, id: ConnectionId, request: u64, outcome: &Outcome, duplicate: bool) {
+    pub(super) fn v1_outcome(&mut self, id: ConnectionId, request: u64, outcome: &Outcome, duplicate: bool) {
         let (epoch, offset) = match outcome {
             Outcome::Stored { epoch, offset } => (Some((&**epoch).into()), Some(*offset)),
             Outcome::Sent => (None, None),
@@ -357,6 +374,7 @@ impl Hub {
         let key = self.channels.open(now, name, &mut self.ids);
         let start = self.channels.start(now, key, since)?;
         self.channels.subscribe(key, id);
+        self.record_channel(key);
         self.stats.channels_forgotten += self.channels.bound(key);
         let channel = self.channels.channel(key)?;
         let connection = self.connections.get_mut(&id)?;

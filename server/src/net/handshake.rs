@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response
 
 use super::shared::Shared;
 use crate::auth::Identity;
-use crate::hub::Dialect;
+use crate::hub::{Dialect, Stats};
 
 /// The largest request head that is read.
 const MAX_HEAD: usize = 16 << 10;
@@ -190,9 +190,19 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8], timeout: Dur
     .await?
 }
 
+/// What `/healthz` answers.
+#[derive(serde::Serialize)]
+struct Health {
+    #[serde(flatten)]
+    stats: Stats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_error: Option<String>,
+}
+
 fn health(shared: &Shared) -> String {
-    let stats = serde_json::to_string(&shared.stats()).unwrap_or_else(|_| "{}".into());
-    response(StatusCode::OK, None, "application/json", &stats)
+    let health = Health { stats: shared.stats(), store_error: shared.trouble().borrow().clone() };
+    let json = serde_json::to_string(&health).unwrap_or_else(|_| "{}".into());
+    response(StatusCode::OK, None, "application/json", &json)
 }
 
 fn response(status: StatusCode, header: Option<(&str, &str)>, kind: &str, body: &str) -> String {

@@ -75,6 +75,7 @@ impl Listener {
         shared.with(|hub, now| hub.close_all(now, CloseCode::GOING_AWAY, "the server stops"));
         let _ = tokio::time::timeout(STOP_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
         tasks.shutdown().await;
+        shared.stop_writing();
     }
 }
 

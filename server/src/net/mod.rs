@@ -7,6 +7,7 @@ mod link;
 mod listener;
 mod shared;
 mod stream;
+mod writer;
 
 pub(crate) use listener::Listener;
 pub(crate) use shared::Shared;

@@ -1,16 +1,19 @@
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use realtime_engine::wire::Frame;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::clock::Clock;
 use super::link::Link;
+use super::writer::Writer;
 use crate::application::{Order, Outbox, Received};
 use crate::auth::Identity;
 use crate::config::ServerConfig;
 use crate::hub::{ConnectionId, Dialect, Hub, IdMap, Input, Output, Stats};
+use crate::store::{Store, StoreError};
 
 /// The hub with what its outputs need. The lock is never held over an `await`, nor while the application runs.
 #[derive(Debug)]
@@ -23,6 +26,11 @@ pub(crate) struct Shared {
     /// A connection is gone.
     gone: Notify,
     refused_upgrades: AtomicU64,
+    writer: Writer,
+    /// Why the store fails, while it does.
+    trouble: watch::Sender<Option<String>>,
+    /// Whether the thread that writes has ended, or there is none.
+    written: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -38,13 +46,39 @@ impl Shared {
     pub(crate) fn new(mut config: ServerConfig, seed: u64) -> Self {
         config.hub.application = config.application.is_some();
         let hub = Hub::new(config.hub.clone(), seed);
+        Self::with_hub(config, hub, Clock::new(), true)
+    }
+
+    /// Goes on with what the store holds. Keeps the hub and the store together on a thread of their own until
+    /// [`stop_writing`](Self::stop_writing).
+    pub(crate) fn durable(mut config: ServerConfig, seed: u64, mut store: Box<dyn Store>) -> io::Result<Arc<Self>> {
+        config.hub.application = config.application.is_some();
+        let clock = Clock::new();
+        let mut restore = Hub::restore(config.hub.clone(), seed, clock.now());
+        store.load(&mut |number, record| restore.record(number, record)).map_err(io::Error::other)?;
+        let shared = Arc::new(Self::with_hub(config, restore.finish(), clock, false));
+        let writing = shared.clone();
+        std::thread::Builder::new().name("realtime-store".into()).spawn(move || {
+            writing.write(&mut *store);
+            drop(store);
+            writing.written.send_replace(true);
+        })?;
+        // What was over the bounds has to go.
+        shared.with(|_, _| ());
+        Ok(shared)
+    }
+
+    fn with_hub(config: ServerConfig, hub: Hub, clock: Clock, written: bool) -> Self {
         Self {
             config,
-            clock: Clock::new(),
+            clock,
             core: Mutex::new(Core { hub, links: IdMap::default(), next: 1, armed: None }),
             timer: Notify::new(),
             gone: Notify::new(),
             refused_upgrades: AtomicU64::new(0),
+            writer: Writer::default(),
+            trouble: watch::Sender::new(None),
+            written: watch::Sender::new(written),
         }
     }
 
@@ -123,6 +157,56 @@ impl Shared {
         stats
     }
 
+    /// Why the store fails, while it does.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
+    }
+
+    /// Lets the thread of the store end once all is written.
+    pub(crate) fn stop_writing(&self) {
+        self.writer.stop();
+    }
+
+    /// Waits until the store is closed.
+    pub(crate) async fn written(&self) {
+        let _ = self.written.subscribe().wait_for(|written| *written).await;
+    }
+
+    /// Writes what the hub wants to be stored, all that waits as one, until the server stops.
+    fn write(&self, store: &mut dyn Store) {
+        while let Some(batches) = self.writer.take() {
+            let up_to = batches.last().map_or(0, |batch| batch.number);
+            match store.commit(&batches) {
+                Ok(()) => {
+                    self.with(|hub, now| hub.handle(now, Input::Persisted { up_to }));
+                    if self.trouble.send_if_modified(|trouble| trouble.take().is_some()) {
+                        tracing::info!("the store works again");
+                    }
+                }
+                Err(error) => {
+                    self.with(|hub, now| {
+                        // The hub is held: nothing can be added between the two.
+                        self.writer.clear();
+                        hub.handle(now, Input::PersistFailed);
+                    });
+                    self.fails(&error);
+                }
+            }
+        }
+    }
+
+    fn fails(&self, error: &StoreError) {
+        let error = error.to_string();
+        let new = self.trouble.send_if_modified(|trouble| {
+            let new = trouble.as_ref() != Some(&error);
+            *trouble = Some(error.clone());
+            new
+        });
+        if new {
+            tracing::error!(%error, "the store fails: publishes are refused");
+        }
+    }
+
     /// Ticks the hub at its deadlines, for ever.
     pub(crate) async fn run_timer(&self) {
         loop {
@@ -160,6 +244,7 @@ impl Shared {
                 Output::Sent { connection, user, event, content } => {
                     received.push(Received { connection, user, event, content });
                 }
+                Output::Persist(batch) => self.writer.push(batch),
             }
         }
         let deadline = core.hub.deadline();

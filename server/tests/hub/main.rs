@@ -4,6 +4,8 @@
 mod application;
 mod auth;
 mod drain;
+mod durable;
+mod durable_chaos;
 mod flow_control;
 mod framing;
 mod gaps;

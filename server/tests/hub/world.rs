@@ -1,10 +1,11 @@
 //! A hub with clients that are plain queues, in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use realtime_engine::wire::{Frame, lines};
 use realtime_server::Identity;
-use realtime_server::hub::{ConnectionId, Dialect, Hub, HubConfig, Input, Output};
+use realtime_server::hub::{Batch, ConnectionId, Dialect, Hub, HubConfig, Input, Output, Record};
 use serde_json::{Value, json};
 
 pub struct World {
@@ -15,6 +16,10 @@ pub struct World {
     pub closed: BTreeMap<ConnectionId, u16>,
     /// Outputs for the application.
     pub sent: Vec<Output>,
+    /// What the hub wants to be on disk.
+    pub unwritten: VecDeque<Arc<Batch>>,
+    /// What is on disk.
+    pub disk: BTreeMap<u64, Record>,
     /// Sockets that take nothing.
     stuck: BTreeSet<ConnectionId>,
     waiting: BTreeSet<ConnectionId>,
@@ -24,9 +29,35 @@ pub struct World {
 
 impl World {
     pub fn new(config: HubConfig) -> Self {
+        Self::with_hub(Hub::new(config, 42), 1_000_000, BTreeMap::new())
+    }
+
+    /// A hub that keeps what it has to on a disk that only [`write`](Self::write) writes to.
+    pub fn durable(config: HubConfig) -> Self {
+        Self::on_disk(config, 42, 1_000_000, BTreeMap::new())
+    }
+
+    /// Crashes, and starts again with what was on disk.
+    pub fn crash(self, seed: u64) -> Self {
+        Self::on_disk(self.hub.config().clone(), seed, self.now, self.disk)
+    }
+
+    fn on_disk(config: HubConfig, seed: u64, now: u64, disk: BTreeMap<u64, Record>) -> Self {
+        let mut restore = Hub::restore(config, seed, now);
+        for (number, record) in &disk {
+            restore.record(*number, record.clone()).unwrap();
+        }
+        let mut world = Self::with_hub(restore.finish(), now, disk);
+        world.settle();
+        world
+    }
+
+    fn with_hub(hub: Hub, now: u64, disk: BTreeMap<u64, Record>) -> Self {
         Self {
-            hub: Hub::new(config, 42),
-            now: 1_000_000,
+            hub,
+            now,
+            unwritten: VecDeque::new(),
+            disk,
             frames: BTreeMap::new(),
             closed: BTreeMap::new(),
             sent: Vec::new(),
@@ -130,6 +161,41 @@ impl World {
         (offsets, gaps)
     }
 
+    /// Writes the oldest of what the hub wants to be on disk, and says so.
+    pub fn write(&mut self, count: usize) {
+        let Some(up_to) = self.write_unheard(count) else { return };
+        self.input(Input::Persisted { up_to });
+    }
+
+    /// Writes until the hub wants nothing more.
+    pub fn write_all(&mut self) {
+        while !self.unwritten.is_empty() {
+            self.write(usize::MAX);
+        }
+    }
+
+    /// Writes, and does not come to say so.
+    pub fn write_unheard(&mut self, count: usize) -> Option<u64> {
+        let mut last = None;
+        for _ in 0..count {
+            let Some(batch) = self.unwritten.pop_front() else { break };
+            for (number, change) in &batch.changes {
+                match change {
+                    Some(record) => drop(self.disk.insert(*number, record.clone())),
+                    None => drop(self.disk.remove(number)),
+                }
+            }
+            last = Some(batch.number);
+        }
+        last
+    }
+
+    /// The disk refuses.
+    pub fn fail(&mut self) {
+        self.unwritten.clear();
+        self.input(Input::PersistFailed);
+    }
+
     pub fn disconnect(&mut self, connection: ConnectionId) {
         self.input(Input::Closed { connection });
         self.frames.remove(&connection);
@@ -173,6 +239,7 @@ impl World {
                         self.waiting.remove(&connection);
                         self.closed.insert(connection, code.0);
                     }
+                    Output::Persist(batch) => self.unwritten.push_back(batch),
                     sent => self.sent.push(sent),
                 }
             }

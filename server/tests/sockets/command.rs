@@ -1,51 +1,12 @@
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 use tokio::net::TcpStream;
 
+use crate::serve::Serve;
 use crate::support::{Client, within};
-
-struct Serve {
-    child: Child,
-    addr: String,
-}
-
-impl Serve {
-    fn start(flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_realtime"))
-            .args(["serve", "--port", "0"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.strip_prefix("realtime listening on ws://").expect(&line).trim().to_owned();
-        Self { child, addr }
-    }
-
-    async fn v1(&self) -> Client {
-        let stream = TcpStream::connect(&self.addr).await.unwrap();
-        let mut client = Client::over(stream, "/", &[("sec-websocket-protocol", "realtime.v1")]).await.unwrap();
-        client.hello("alice").await;
-        client
-    }
-
-    fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[tokio::test]
 async fn it_says_where_it_listens_and_drains_when_it_is_asked_to_stop() {

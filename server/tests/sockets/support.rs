@@ -137,6 +137,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// The next text; `None` at the end.
+    pub async fn text_or_end(&mut self) -> Option<String> {
+        if let Some(line) = self.lines.pop_front() {
+            return Some(line.to_string());
+        }
+        match self.frame().await {
+            Got::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Reads to the end and says with which code it ended; 1006 without a close frame.
     pub async fn closed(&mut self) -> u16 {
         loop {
