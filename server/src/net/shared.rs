@@ -178,18 +178,19 @@ impl Shared {
             let up_to = batches.last().map_or(0, |batch| batch.number);
             match store.commit(&batches) {
                 Ok(()) => {
-                    self.with(|hub, now| hub.handle(now, Input::Persisted { up_to }));
                     if self.trouble.send_if_modified(|trouble| trouble.take().is_some()) {
                         tracing::info!("the store works again");
                     }
+                    self.with(|hub, now| hub.handle(now, Input::Persisted { up_to }));
                 }
                 Err(error) => {
+                    // Before anybody is refused, so that who looks then finds why.
+                    self.fails(&error);
                     self.with(|hub, now| {
                         // The hub is held: nothing can be added between the two.
                         self.writer.clear();
                         hub.handle(now, Input::PersistFailed);
                     });
-                    self.fails(&error);
                 }
             }
         }
