@@ -1,6 +1,6 @@
 # The front door: `make demo` and `make test` set up everything that they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench package clean
+.PHONY: help setup demo test simulate simulate-mutants check bench package clean
 export CARGO_TERM_PROGRESS_WHEN := never
 
 help: ## What there is
@@ -14,6 +14,12 @@ demo: setup ## The main job on real sockets: Python and Node services through cu
 
 test: setup ## Everything: engine, vectors, scenarios, sockets, packages; ends with "N passed, N failed"
 	@.venv/bin/python tools/test.py
+
+simulate: ## Sessions and hub over a broken network in virtual time; SEEDS=200, FIRST=1
+	@cargo run --quiet --release --locked -p realtime-simulation --bin simulate -- --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)
+
+simulate-mutants: ## The same with behaviours broken on purpose: each has to be caught
+	@cargo run --quiet --release --locked -p realtime-simulation --features mutants --bin simulate -- --mutants
 
 check: setup ## Formatters, linters, types, documentation, licences, WebAssembly
 	@.venv/bin/python tools/check.py

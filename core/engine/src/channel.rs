@@ -90,6 +90,9 @@ impl Channel {
     pub(crate) fn receive(&mut self, offset: u64) -> Verdict {
         let Some(position) = &mut self.position else { return Verdict::Take };
         if offset <= position.offset {
+            if crate::mutant("no-dedupe") {
+                return Verdict::Take;
+            }
             return Verdict::Duplicate;
         }
         let expected = position.offset + 1;

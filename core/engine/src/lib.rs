@@ -64,6 +64,9 @@ mod status;
 mod time;
 mod timers;
 
+#[cfg(feature = "mutants")]
+pub mod mutants;
+
 pub use budget::{Budget, Permit};
 pub use config::{Config, Protocol, Token, TokenPlacement, WhenFull};
 pub use error::{Error, ErrorKind};
@@ -76,3 +79,12 @@ pub use session::Session;
 pub use stats::{Quality, Stats};
 pub use status::{ChannelState, Status};
 pub use time::Timestamp;
+
+/// Whether this behaviour is broken on purpose: never, without the feature `mutants`.
+#[cfg(not(feature = "mutants"))]
+const fn mutant(_name: &str) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+use mutants::is_active as mutant;

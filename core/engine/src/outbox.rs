@@ -81,6 +81,18 @@ impl Outbox {
     /// Everything unanswered is to be written again, in order, with the same ids. Another connection waits for nothing.
     pub(crate) fn rewind(&mut self) {
         self.entries.retain(|entry| !entry.given_up);
+        if crate::mutant("no-rewind") {
+            return;
+        }
+        if crate::mutant("resend-under-new-ids") {
+            self.entries.iter_mut().for_each(|entry| entry.id = None);
+        }
+        if crate::mutant("resend-out-of-order")
+            && let [first, second, ..] = self.entries.make_contiguous()
+        {
+            std::mem::swap(first, second);
+            std::mem::swap(&mut first.id, &mut second.id);
+        }
         self.written = 0;
     }
 

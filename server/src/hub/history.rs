@@ -73,7 +73,8 @@ impl History {
 
     /// Evicts what is over the bounds.
     pub(super) fn trim(&mut self, now: u64, config: &HistoryConfig, retired: &mut Retired) {
-        while self.entries.len() > config.messages.max(1) || (self.bytes > config.bytes && self.entries.len() > 1) {
+        let messages = if super::mutant("evicts-early") { 10 } else { config.messages.max(1) };
+        while self.entries.len() > messages || (self.bytes > config.bytes && self.entries.len() > 1) {
             self.evict(retired);
         }
         self.expire(now, config, retired);

@@ -371,3 +371,12 @@ impl Content {
         }
     }
 }
+
+/// Whether this behaviour is broken on purpose: never, without the feature `mutants`.
+#[cfg(not(feature = "mutants"))]
+const fn mutant(_name: &str) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+use realtime_engine::mutants::is_active as mutant;

@@ -74,7 +74,7 @@ fn pump_v1(
             subscription.cursor = first - 1;
             continue;
         }
-        if let Some(window) = connection.window {
+        if let Some(window) = connection.window.filter(|_| !super::mutant("window-ignored")) {
             if subscription.outstanding >= window.channel {
                 return false;
             }
@@ -137,7 +137,9 @@ fn pump_plain(
         let payload = format!("{{\"from\":{next},\"to\":{to}}}");
         let name = channels.channel(key).map(|channel| channel.name.clone());
         plain::encode(&mut gap, "gap", payload.as_bytes(), now, name.as_deref());
-        out.alone(Frame::Text(gap.into()));
+        if !super::mutant("plain-gap-in-silence") {
+            out.alone(Frame::Text(gap.into()));
+        }
         stats.gaps += 1;
         subscription.cursor = to;
     }

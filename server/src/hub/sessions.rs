@@ -207,6 +207,9 @@ impl Sessions {
 impl Session {
     /// Looks at an id before anything is done with it.
     pub(super) fn check(&mut self, id: u64, connection: ConnectionId) -> Verdict {
+        if super::mutant("no-idempotency") {
+            return Verdict::New;
+        }
         if let Ok(index) = self.staged.binary_search_by_key(&id, |request| request.id) {
             let request = &mut self.staged[index];
             request.duplicate |= request.connection != connection;
@@ -250,7 +253,7 @@ impl Session {
 
     /// Refused for now: later ids are refused too until this one comes again.
     pub(super) fn hold(&mut self, id: u64, code: ErrorCode) {
-        if self.held.is_none_or(|(held, _)| id < held) {
+        if self.held.is_none_or(|(held, _)| id < held) && !super::mutant("no-hold-up") {
             self.held = Some((id, code));
         }
     }

@@ -268,6 +268,7 @@ impl Hub {
                 return self.v1_error(id, *code, &reason, Some(request), None, None);
             }
         };
+        let request = request + u64::from(super::mutant("receipt-for-another"));
         self.v1_answer(id, &ServerMessage::Receipt(Receipt { id: request, epoch, offset, duplicate }));
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.control.answers += 1;
@@ -379,7 +380,14 @@ impl Hub {
         let channel = self.channels.channel(key)?;
         let connection = self.connections.get_mut(&id)?;
         connection.unsubscribe(key);
-        connection.subscriptions.insert(key, Subscription { cursor: start.offset, queued: false, outstanding: 0 });
+        connection.subscriptions.insert(
+            key,
+            Subscription {
+                cursor: start.offset + u64::from(super::mutant("starts-late")),
+                queued: false,
+                outstanding: 0,
+            },
+        );
         if start.offset < channel.history.last() {
             connection.enqueue(key);
         }

@@ -225,6 +225,10 @@ impl Checker {
     pub(crate) fn failed(&mut self, client: usize, n: u64, code: &str) {
         let outcome = if code == "dropped" { Outcome::Unsent } else { Outcome::Failed };
         self.ended(client, n, outcome, code);
+        if !["closed", "timeout", "dropped", "max_attempts"].contains(&code) {
+            let what = format!("{client}/{n} was refused with {code}, and nothing was wrong with it");
+            self.violation(Invariant::EverySendEnds, what);
+        }
         if code == "dropped" && self.sent.get(&(client, n)).is_some_and(|sent| !sent.places.is_empty()) {
             self.violation(Invariant::EverySendEnds, format!("{client}/{n} was dropped unsent, and is in the history"));
         }

@@ -18,6 +18,32 @@ pub use checker::{Invariant, Violation};
 pub use profile::Profile;
 pub use world::{Report, World};
 
+/// The behaviours that can be broken on purpose, first those of the engine, then those of the hub.
+#[cfg(feature = "mutants")]
+pub const MUTANTS: &[&str] = &[
+    "no-dedupe",
+    "no-rewind",
+    "resend-under-new-ids",
+    "resend-out-of-order",
+    "since-too-far",
+    "since-too-near",
+    "gap-in-silence",
+    "dropped-in-silence",
+    "credit-twice",
+    "no-credit",
+    "never-dead",
+    "old-sockets",
+    "stale-token",
+    "no-idempotency",
+    "no-hold-up",
+    "receipt-for-another",
+    "starts-late",
+    "window-ignored",
+    "evicts-early",
+    "epoch-ignored",
+    "plain-gap-in-silence",
+];
+
 /// Runs one seed to its end.
 pub fn run(seed: u64) -> Report {
     World::new(seed, Profile::of_seed(seed)).run()

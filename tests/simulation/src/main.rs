@@ -126,6 +126,31 @@ impl Totals {
     }
 }
 
+/// Runs seeds with each mutant until one is caught.
+#[cfg(feature = "mutants")]
+fn mutants() -> ExitCode {
+    const SEEDS: u64 = 2000;
+    let mut caught = 0;
+    println!("{:<22} {:>5}  {:<16} the first violation", "mutant", "seed", "invariant");
+    for name in realtime_simulation::MUTANTS {
+        realtime_engine::mutants::activate(name);
+        let found = (1..=SEEDS).find_map(|seed| {
+            let report = realtime_simulation::run(seed);
+            report.violations.into_iter().next().map(|violation| (seed, violation))
+        });
+        match found {
+            Some((seed, violation)) => {
+                caught += 1;
+                let what: String = violation.what.chars().take(90).collect();
+                println!("{name:<22} {seed:>5}  {:<16} {what}", violation.invariant.as_str());
+            }
+            None => println!("{name:<22} {:>5}  NOT CAUGHT in {SEEDS} seeds", "-"),
+        }
+    }
+    println!("mutants: caught={caught} of={}", realtime_simulation::MUTANTS.len());
+    if caught == realtime_simulation::MUTANTS.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 #[cfg(not(feature = "mutants"))]
 fn mutants() -> ExitCode {
     eprintln!("simulate --mutants needs a build with the feature mutants: make simulate-mutants");

@@ -18,6 +18,7 @@ impl Session {
         self.timers.clear(Timer::Retry);
         self.attempt = Attempt(self.attempt.0.wrapping_add(1));
         match &self.config.token {
+            Token::Provider if crate::mutant("stale-token") && self.token.is_some() => self.open(),
             Token::Provider => {
                 let request = self.request_token();
                 self.phase = Phase::Token { request };
@@ -419,7 +420,7 @@ impl Session {
 
     fn check_liveness(&mut self) {
         // What is not read proves nothing: the silence then is this side's.
-        if !self.wants_read() {
+        if !self.wants_read() || crate::mutant("never-dead") {
             self.heartbeat.alive(self.now);
         }
         let dead_at = self.heartbeat.dead_at();

@@ -50,7 +50,9 @@ impl Session {
         if self.config.when_full == WhenFull::DropOldest {
             while let Some(entry) = self.outbox.take_over_budget() {
                 let message = "the outbox was full and this was its oldest message (queue policy dropOldest)";
-                self.fail_send(entry.request, Error::new(ErrorKind::Dropped, message));
+                if !crate::mutant("dropped-in-silence") {
+                    self.fail_send(entry.request, Error::new(ErrorKind::Dropped, message));
+                }
             }
         }
         self.schedule_send_timeout();
@@ -290,7 +292,11 @@ impl Session {
         let name = channel.name.clone();
         match self.dialect {
             Dialect::V1 => {
-                let since = channel.position.clone();
+                let mut since = channel.position.clone();
+                if let Some(since) = &mut since {
+                    since.offset += u64::from(crate::mutant("since-too-far"));
+                    since.offset -= u64::from(crate::mutant("since-too-near") && since.offset > 0);
+                }
                 let state = match channel.state {
                     ChannelState::Failed | ChannelState::Idle | ChannelState::Unsubscribing => {
                         ChannelState::Subscribing
@@ -336,9 +342,15 @@ impl Session {
 
     pub(super) fn send_credit(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(id) else { return };
-        let bytes = std::mem::take(&mut channel.owed);
+        let mut bytes = std::mem::take(&mut channel.owed);
+        if crate::mutant("credit-twice") {
+            bytes *= 2;
+        }
         let (name, subscribed) = (channel.name.clone(), channel.state == ChannelState::Subscribed);
         self.owed = self.owed.saturating_sub(bytes);
+        if crate::mutant("no-credit") {
+            return;
+        }
         if self.dialect == Dialect::V1 && subscribed && matches!(self.phase, Phase::Connected { .. }) {
             self.line(&ClientMessage::Credit { channel: Cow::Borrowed(name.as_str()), bytes });
         }

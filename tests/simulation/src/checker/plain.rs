@@ -34,8 +34,7 @@ impl Checker {
         let segments = self.segments.entry((client, channel)).or_default();
         if segments.is_empty() {
             segments.push(Segment::default());
-        }
-        if !self.seen.contains_key(&(client, channel)) {
+        } else if !self.seen.contains_key(&(client, channel)) {
             self.item(client, channel, Item::Jump);
         }
     }
@@ -65,9 +64,13 @@ impl Checker {
     pub(super) fn plain_settled(&mut self) {
         for ((client, channel), segments) in std::mem::take(&mut self.segments) {
             for segment in &segments {
-                // A connection lives with one server, and so within one epoch; which one nobody says.
-                let fits = (0..=self.epochs.len() as u32)
-                    .any(|epoch| self.starts(segment, epoch).any(|start| self.fits(&segment.items, epoch, start)));
+                // A connection lives with one server, and so within one epoch; which one nobody says, but the messages do.
+                let known = |epoch: &u32| segment.items.iter().filter(|item| self.is_known(item, *epoch)).count();
+                let most = (0..self.epochs.len() as u32).map(|epoch| known(&epoch)).max().unwrap_or(0);
+                let fits = most == 0
+                    || (0..self.epochs.len() as u32)
+                        .filter(|epoch| known(epoch) == most)
+                        .any(|epoch| self.starts(segment, epoch).any(|start| self.fits(&segment.items, epoch, start)));
                 if !fits {
                     let items = &segment.items[..segment.items.len().min(8)];
                     let what =
@@ -77,6 +80,11 @@ impl Checker {
             }
             self.segments.insert((client, channel), segments);
         }
+    }
+
+    fn is_known(&self, item: &Item, epoch: u32) -> bool {
+        let Item::Message(id) = item else { return false };
+        self.sent.get(id).is_some_and(|sent| sent.places.iter().any(|(e, _)| *e == epoch))
     }
 
     /// Where the first message may have stood; `None` where nobody knows.
@@ -90,8 +98,8 @@ impl Checker {
     }
 
     fn fits(&self, items: &[Item], epoch: u32, start: Option<u64>) -> bool {
-        // The place of the last item, and how many holes are explained: one where a subscription ends, one where it begins.
-        let (mut last, mut holes) = (start, 1);
+        // The place of the last item, and how many holes are explained: one where a subscription ends, one where another begins.
+        let (mut last, mut holes) = (start, 0);
         for item in items {
             let next = match *item {
                 Item::Jump => {
