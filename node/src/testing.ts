@@ -24,6 +24,8 @@ export interface ServerOptions {
   /** Both as PEM: then the URL is `wss://`. */
   tlsCertificate?: string;
   tlsKey?: string;
+  /** A directory where histories and receipts outlive the server. Default: in memory. */
+  data?: string;
   maxConnections?: number;
   maxChannels?: number;
   maxInflight?: number;

@@ -28,6 +28,7 @@ impl EmbeddedServer {
     /// Starts a server with these options, a JSON object with camelCase keys. Each has the default of the server; `port`
     /// is 0, any free one.
     ///
+    /// `data` (a directory where histories and receipts outlive the server),
     /// `host`, `port`, `paths []`, `allowedOrigins []`, `echo`, `tokenSecret`, `jwtSecret`, `jwtPublicKey` (PEM),
     /// `jwtAudience`, `jwtIssuer`, `tlsCertificate` and `tlsKey` (PEM), `maxConnections`, `maxChannels`, `maxInflight`,
     /// `maxPayload`, `maxFrame`, `rate`, `historyMessages`, `historyBytes`, `historyAge`, `heartbeat`, `timeout`,
@@ -128,6 +129,7 @@ fn parse(options_json: &str) -> Result<ServerConfig, Error> {
     if let Some(origins) = fields.strings("allowedOrigins")? {
         config.allowed_origins = origins;
     }
+    config.data = fields.string("data")?.map(Into::into);
     if fields.boolean("echo")? == Some(true) {
         config.application = Some(Arc::new(Echo) as Arc<dyn Application>);
     }
@@ -210,10 +212,10 @@ mod tests {
     #[test]
     fn options_reach_the_server() {
         let config = parse(
-            r#"{"historyMessages": 3, "maxPayload": 2000000, "maxChannels": 4, "rate": 5, "tokenSecret": "s", "echo": true}"#,
+            r#"{"historyMessages": 3, "maxPayload": 2000000, "maxChannels": 4, "rate": 5, "tokenSecret": "s", "echo": true, "data": "d"}"#,
         )
         .unwrap();
-        assert_eq!(config.hub.history.messages, 3);
+        assert_eq!((config.hub.history.messages, config.data), (3, Some("d".into())));
         assert_eq!((config.hub.limits.payload, config.hub.limits.frame), (2_000_000, 2_004_096));
         assert_eq!((config.hub.limits.channels, config.hub.limits.rate), (4, 5));
         assert!(!config.hub.auth.is_open() && config.application.is_some());

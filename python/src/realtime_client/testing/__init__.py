@@ -45,6 +45,7 @@ class RealtimeServer:
         jwt_issuer: str | None = None,
         tls_certificate: str | None = None,
         tls_key: str | None = None,
+        data: str | None = None,
         max_connections: int | None = None,
         max_channels: int | None = None,
         max_inflight: int | None = None,
@@ -74,6 +75,7 @@ class RealtimeServer:
             jwt_issuer: Wants this `iss`.
             tls_certificate: Certificate chain in PEM: serves `wss`.
             tls_key: Its key in PEM.
+            data: A directory where histories and receipts outlive the server. Default: in memory.
             max_connections: Connections at a time.
             max_channels: Channels of a connection.
             max_inflight: Unanswered sends of a connection.
@@ -105,6 +107,7 @@ class RealtimeServer:
             "jwtIssuer": jwt_issuer,
             "tlsCertificate": tls_certificate,
             "tlsKey": tls_key,
+            "data": data,
             "maxConnections": max_connections,
             "maxChannels": max_channels,
             "maxInflight": max_inflight,
@@ -122,7 +125,7 @@ class RealtimeServer:
         self._server: _Server | None = None
 
     async def start(self) -> None:
-        """Starts. After a `stop()` it is a new server with nothing in memory, on the same port."""
+        """Starts. After a `stop()` it is a new server that knows what `data` holds, on the same port."""
         if self._server is None:
             self._start()
 
@@ -168,7 +171,8 @@ class RealtimeServer:
         await self.stop()
 
     def _start(self) -> None:
-        self._server = _Server(json.dumps(self._options))
+        given = {name: value for name, value in self._options.items() if value is not None}
+        self._server = _Server(json.dumps(given))
         self._options["port"] = int(self._server.url.rsplit(":", 1)[1])
 
     def _stop(self) -> None:
