@@ -8,6 +8,7 @@ pub mod checker;
 mod client;
 mod driver;
 mod faults;
+pub mod fuzz;
 mod link;
 mod network;
 mod profile;

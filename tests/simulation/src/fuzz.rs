@@ -1,0 +1,122 @@
+//! What may be fed with any bytes. None of it may panic; the cargo-fuzz targets in `fuzz/` and the corpus test call the same functions.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use realtime_engine::wire::{ClientMessage, Frame, ServerMessage, lines, plain};
+use realtime_engine::{Attempt, Config, Data, Input, OpenError, Output, RequestId, Session, Timestamp, Token};
+use realtime_server::hub::{self, ConnectionId, Dialect, Hub, HubConfig};
+
+/// Every decoder. What a decoder took and an encoder wrote is taken again.
+pub fn decode(data: &[u8]) {
+    for line in lines(data) {
+        if let Ok(message) = ClientMessage::decode(line) {
+            let mut out = Vec::new();
+            message.encode(&mut out);
+            assert!(ClientMessage::decode(&out).is_ok() || message.is_binary(), "{message:?}");
+        }
+        if let Ok(message) = ServerMessage::decode(line) {
+            let mut out = Vec::new();
+            message.encode(&mut out);
+            // What we encode takes the fast path: the slow one understood the same.
+            let again = ServerMessage::decode(&out);
+            assert_eq!(again.as_ref().ok(), Some(&message));
+        }
+    }
+    let _ = ClientMessage::decode_binary(data);
+    let _ = ServerMessage::decode_binary(data);
+    let _ = plain::decode(data);
+    let _ = plain::decode_request(data);
+}
+
+/// A session under whatever its driver, its peer and its application may do. Each step is a byte, a length and so many bytes.
+pub fn session(data: &[u8]) {
+    let mut config = Config::new("ws://fuzz");
+    if data.first().is_some_and(|byte| byte % 4 == 0) {
+        config.token = Token::Provider;
+    }
+    let mut now = Timestamp::from_millis(1_700_000_000_000);
+    let Ok(mut session) = Session::new(config, now, 1) else { return };
+    session.connect(now);
+    let mut attempt = Attempt(0);
+    for (kind, text) in steps(data) {
+        now = now + Duration::from_millis(u64::from(kind) * 7);
+        match kind % 12 {
+            0 => session.handle(now, Input::Opened { attempt, protocol: Some("realtime.v1".into()) }),
+            1 => session.handle(now, Input::Opened { attempt, protocol: None }),
+            2 => session.handle(now, Input::OpenFailed { attempt, error: OpenError::NoSubprotocol }),
+            3 => session.handle(now, Input::Closed { attempt, code: None, reason: String::new() }),
+            4 => session.handle(now, Input::Token { request: u64::from(kind / 12), result: Ok(None) }),
+            5 => session.handle(now, Input::Flushed { attempt }),
+            6 => session.handle(now, Input::Tick),
+            7 => drop(session.subscribe(now, &String::from_utf8_lossy(text))),
+            8 => {
+                if let (Ok(id), Some(permit)) = (session.channel("a"), session.budget().reserve(text.len())) {
+                    let payload = Data::Binary(Bytes::copy_from_slice(text));
+                    let _ = session.publish(now, RequestId(1), id, "e".into(), payload, permit);
+                }
+            }
+            9 => {
+                if let Ok(id) = session.channel("a") {
+                    session.unsubscribe(now, id);
+                }
+            }
+            10 => session.handle(now, Input::Frame { attempt, frame: Frame::Binary(Bytes::copy_from_slice(text)) }),
+            _ => session.handle(now, Input::Frame { attempt, frame: text_frame(text) }),
+        }
+        while let Some(output) = session.poll() {
+            if let Output::Open(open) = output {
+                attempt = open.attempt;
+            }
+        }
+    }
+}
+
+/// A hub under whatever clients may send.
+pub fn hub(data: &[u8]) {
+    let mut hub = Hub::new(HubConfig::default(), 1);
+    let mut now = 1_700_000_000_000;
+    for id in 0..3 {
+        let dialect = if id == 2 { Dialect::Plain } else { Dialect::V1 };
+        hub.handle(now, hub::Input::Opened { connection: ConnectionId(id), dialect, identity: None });
+    }
+    for (kind, text) in steps(data) {
+        let connection = ConnectionId(u64::from(kind % 3));
+        now += u64::from(kind);
+        hub.handle(
+            now,
+            match kind / 3 % 6 {
+                0 => hub::Input::Tick,
+                1 => hub::Input::Blocked { connection },
+                2 => hub::Input::Frame { connection, frame: Frame::Binary(Bytes::copy_from_slice(text)) },
+                _ => hub::Input::Frame { connection, frame: text_frame(text) },
+            },
+        );
+        let mut frames = Vec::new();
+        while let Some(output) = hub.poll() {
+            if let hub::Output::Ready(connection) = output {
+                while hub.pull(now, connection, &mut frames) {}
+            }
+        }
+        for frame in frames {
+            if let Frame::Text(bytes) = frame {
+                assert!(std::str::from_utf8(&bytes).is_ok(), "a text frame is UTF-8");
+            }
+        }
+    }
+}
+
+/// A driver hands on text that is UTF-8.
+fn text_frame(bytes: &[u8]) -> Frame {
+    Frame::Text(Bytes::from(String::from_utf8_lossy(bytes).into_owned()))
+}
+
+fn steps(mut data: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let [kind, low, high, rest @ ..] = data else { return None };
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+        let (text, rest) = rest.split_at(length);
+        data = rest;
+        Some((*kind, text))
+    })
+}

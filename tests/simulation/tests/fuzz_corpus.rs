@@ -1,0 +1,79 @@
+//! A short, deterministic stretch of what `fuzz/` does: the vectors of the protocol, broken at random.
+#![allow(clippy::unwrap_used)]
+
+use realtime_simulation::fuzz;
+
+/// What the vectors show as bytes.
+fn corpus() -> Vec<Vec<u8>> {
+    let files = [
+        include_str!("../../vectors/client_messages.json"),
+        include_str!("../../vectors/server_messages.json"),
+        include_str!("../../vectors/payloads.json"),
+    ];
+    let mut corpus = Vec::new();
+    for file in files {
+        collect(&serde_json::from_str(file).unwrap(), &mut corpus);
+    }
+    corpus
+}
+
+fn collect(value: &serde_json::Value, corpus: &mut Vec<Vec<u8>>) {
+    match value {
+        serde_json::Value::String(text) => corpus.push(text.clone().into_bytes()),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| collect(value, corpus)),
+        serde_json::Value::Object(members) => {
+            if members.contains_key("type") {
+                corpus.push(value.to_string().into_bytes());
+            }
+            members.values().for_each(|value| collect(value, corpus));
+        }
+        _ => {}
+    }
+}
+
+fn mutate(bytes: &mut Vec<u8>, corpus: &[Vec<u8>], rng: &mut fastrand::Rng) {
+    for _ in 0..rng.usize(0..4) {
+        let at = rng.usize(0..=bytes.len());
+        match rng.u32(0..5) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, rng.u8(..)),
+            2 if at < bytes.len() => bytes[at] ^= 1 << rng.u32(0..8),
+            3 => bytes.splice(at..at, corpus[rng.usize(0..corpus.len())].iter().copied()).for_each(drop),
+            _ if at < bytes.len() => drop(bytes.remove(at)),
+            _ => {}
+        }
+    }
+}
+
+fn over(runs: u32, seed: u64, mut target: impl FnMut(&[u8]), steps: bool) {
+    let (corpus, mut rng) = (corpus(), fastrand::Rng::with_seed(seed));
+    assert!(corpus.len() > 100, "the vectors are there: {}", corpus.len());
+    for _ in 0..runs {
+        let mut data = Vec::new();
+        for _ in 0..if steps { rng.usize(1..20) } else { 1 } {
+            let mut bytes = corpus[rng.usize(0..corpus.len())].clone();
+            mutate(&mut bytes, &corpus, &mut rng);
+            if steps {
+                data.push(rng.u8(..));
+                data.extend((bytes.len().min(65_535) as u16).to_le_bytes());
+            }
+            data.extend(bytes);
+        }
+        target(&data);
+    }
+}
+
+#[test]
+fn decoders_take_or_refuse_anything() {
+    over(50_000, 1, fuzz::decode, false);
+}
+
+#[test]
+fn a_session_survives_any_peer() {
+    over(5_000, 2, fuzz::session, true);
+}
+
+#[test]
+fn a_hub_survives_any_client() {
+    over(5_000, 3, fuzz::hub, true);
+}
