@@ -17,7 +17,7 @@ import { KeepAlive } from "./keep-alive.js";
 import { nativeModule, type NativeClient } from "./native.js";
 import { toNative, type ClientOptions, type TokenProvider } from "./options.js";
 import { Outbox, checkName } from "./outbox.js";
-import type { Stats, Status } from "./stats.js";
+import type { Dump, Stats, Status } from "./stats.js";
 
 /** How long `disconnect()` waits for receipts. */
 const FLUSH_MS = 5000;
@@ -178,6 +178,15 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       nextAttempt: moment(stats.nextAttempt),
       queued: stats.queued + this.#outbox.waiting,
     };
+  }
+
+  /**
+   * What the client is and did last, for a report of something that went wrong: its state, its channels, and the last 512
+   * entries of a flight recorder that is always on (changes of state, frames, timers, calls). It can be written as JSON, and
+   * holds no payload, token, URL or session id, but channel names.
+   */
+  dump(): Dump {
+    return JSON.parse(this.#native.dump()) as Dump;
   }
 
   /** Lets the process exit while the client is open. */

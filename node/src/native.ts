@@ -37,6 +37,7 @@ export interface NativeClient {
   loaded(channel: number, load: number, epoch: string | null, offset: number | null): void;
   answerToken(request: number, token: string | null, error: string | null): void;
   stats(): string;
+  dump(): string;
 }
 
 /** What happened to a burst that was not taken whole. @internal */

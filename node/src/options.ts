@@ -68,6 +68,8 @@ export interface ClientOptions {
   sendTimeout?: number;
   /** Messages a second that are sent at most; more are delayed. Default no limit. */
   rateLimit?: number;
+  /** A file that the JSON of `dump()` is written to when an error ends the client: when it gives up, or is told not to come back. */
+  errorReport?: string;
   /** Certificate authorities to trust instead of the platform's, as PEM. */
   ca?: string | Uint8Array | (string | Uint8Array)[];
   /** The URL of an HTTP proxy; `false`: none. Default `true`: from the environment (`HTTPS_PROXY`, `NO_PROXY`, …). */

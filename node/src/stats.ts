@@ -4,6 +4,20 @@ export type Status = "connecting" | "connected" | "disconnected" | "reconnecting
 /** How good the connection is, from round trip, jitter and missed pongs. */
 export type Quality = "excellent" | "good" | "fair" | "poor" | "offline";
 
+/** What a client is and did last; see `client.dump()`. Times in milliseconds since the Unix epoch. */
+export interface Dump {
+  readonly version: 1;
+  readonly now: number;
+  readonly status: Status;
+  /** `idle`, `token`, `opening`, `handshake`, `connected`, `waiting` or `stopped`. */
+  readonly phase: string;
+  readonly channels: readonly { readonly id: number; readonly name: string; readonly [field: string]: unknown }[];
+  /** How many entries there ever were; the last ones are here, the oldest first. */
+  readonly recorded: number;
+  readonly entries: readonly { readonly at: number; readonly what: string; readonly [field: string]: unknown }[];
+  readonly [field: string]: unknown;
+}
+
 /** Figures of a client, from its beginning. Times in milliseconds. */
 export interface Stats {
   status: Status;

@@ -135,6 +135,12 @@ impl Connection {
         Ok(stats_json(&self.handle.stats()))
     }
 
+    /// What the client is and did last, as a JSON object without secrets.
+    pub fn dump(&self) -> Result<String, Error> {
+        self.check()?;
+        Ok(self.handle.dump())
+    }
+
     /// The next batch. After a wake, call this until it returns `None`: only that arms the next wake.
     pub fn drain(&self) -> Option<Batch> {
         if self.check().is_ok() { self.inbox.pop() } else { None }

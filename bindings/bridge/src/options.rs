@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 /// `connectTimeout`, `sendTimeout`, `heartbeat {interval, timeout}`,
 /// `reconnect` (a boolean, or `{enabled, first, base, max, attemptsUntilError, maxAttempts}`),
 /// `queue {messages, bytes, whenFull: "wait" | "reject" | "dropOldest"}`, `inbox {bytes, channelBytes}`, `rateLimit`,
-/// `ca` (PEM), `proxy` (`true`: from the environment, `false`: none, or a URL).
+/// `errorReport` (a path), `ca` (PEM), `proxy` (`true`: from the environment, `false`: none, or a URL).
 ///
 /// Anything else is refused with `invalid_option`, a URL that cannot be used with `invalid_url`.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ fn read_connection(fields: &mut Fields, config: &mut Config, transport: &mut Tra
     fields.duration("connectTimeout", &mut config.connect_timeout)?;
     fields.optional_duration("sendTimeout", &mut config.send_timeout)?;
     transport.ca = fields.string("ca")?.map(String::into_bytes);
+    transport.error_report = fields.string("errorReport")?.map(Into::into);
     transport.proxy = match fields.take("proxy") {
         None | Some(Value::Bool(true)) => Proxy::Environment,
         Some(Value::Bool(false)) => Proxy::Direct,
@@ -297,6 +298,7 @@ mod tests {
             "connectTimeout": 6, "tokenTimeout": 7, "sendTimeout": 8,
             "queue": {"messages": 9, "bytes": 10, "whenFull": "dropOldest"},
             "inbox": {"bytes": 11, "channelBytes": 12}, "rateLimit": 13, "ca": "PEM", "proxy": "http://proxy.test:3128",
+            "errorReport": "report.json",
         });
         let Options { config, transport } = Options::parse(&options.to_string()).unwrap();
         let mut expected = Config::new("wss://example.test/path");
@@ -323,6 +325,7 @@ mod tests {
         expected.inbox.channel = 12;
         expected.rate_limit = Some(13);
         assert_eq!(config, expected);
+        assert_eq!(transport.error_report, Some("report.json".into()));
         assert_eq!(transport.ca.as_deref(), Some(b"PEM".as_slice()));
         assert_eq!(transport.proxy, Proxy::Url("http://proxy.test:3128".into()));
     }

@@ -118,6 +118,11 @@ impl Client {
     }
 
     #[napi]
+    pub fn dump(&self) -> Result<String> {
+        self.connection.dump().map_err(thrown)
+    }
+
+    #[napi]
     pub fn stats(&self) -> Result<String> {
         self.connection.stats_json().map_err(thrown)
     }

@@ -148,6 +148,10 @@ impl Connection {
         self.bridge.stats_json().map_err(|e| raise(py, &e))
     }
 
+    fn dump(&self, py: Python<'_>) -> PyResult<String> {
+        self.bridge.dump().map_err(|e| raise(py, &e))
+    }
+
     /// Handles one batch; `True` where more may wait.
     fn drain(&self, py: Python<'_>, client: &Bound<'_, PyAny>, futures: &Bound<'_, PyDict>) -> PyResult<bool> {
         let Some(mut cursor) = self.take_cursor() else { return Ok(false) };

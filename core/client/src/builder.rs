@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use realtime_engine::{Config, Error, Token};
@@ -40,6 +41,12 @@ impl Builder {
     /// Goes through this proxy. Default [`Proxy::Environment`].
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.transport.proxy = proxy;
+        self
+    }
+
+    /// Writes [`Client::dump`] to this file when an error ends the client. Default none.
+    pub fn error_report(mut self, path: impl Into<PathBuf>) -> Self {
+        self.transport.error_report = Some(path.into());
         self
     }
 

@@ -209,6 +209,23 @@ impl Client {
         self.inner.handle.status()
     }
 
+    /// What the client is and did last, as JSON: for a report of something that went wrong. It holds no payload, no token, no URL
+    /// and no session id, but channel names. See [`Session::dump`](realtime_engine::Session::dump) for what is in it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = realtime_server::Server::default().start().await?;
+    /// # let client = realtime_client::Client::connect(server.url()).await?;
+    /// let dump = client.dump();
+    /// assert!(dump.contains("connected"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dump(&self) -> String {
+        self.inner.handle.dump()
+    }
+
     /// The figures so far.
     pub fn stats(&self) -> Stats {
         self.inner.handle.stats()

@@ -2,6 +2,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -87,6 +88,7 @@ pub struct Driver<H> {
     /// The host was told something in this turn.
     told: bool,
     ending: bool,
+    error_report: Option<PathBuf>,
 }
 
 /// The socket that the session wants.
@@ -134,6 +136,7 @@ impl<H: Host> Driver<H> {
             backlog: 0,
             told: false,
             ending: false,
+            error_report: transport.error_report,
         };
         Ok((Handle::new(shared), driver))
     }
@@ -293,10 +296,24 @@ impl<H: Host> Driver<H> {
             }
             Output::Event(event) => {
                 self.told = true;
+                if matches!(event, Event::Status { status: Status::Error, retry_in: None, .. }) {
+                    self.report_error();
+                }
                 self.host.event(event);
             }
             // An engine that is newer than this driver does not happen: they are built together.
             _ => {}
+        }
+    }
+
+    /// Writes the report of an error that ends the client, where one is wanted.
+    fn report_error(&mut self) {
+        let Some(path) = &self.error_report else { return };
+        let dump = self.shared.session().dump();
+        // Some tens of KiB, once, when there is nothing else to do.
+        if let Err(error) = std::fs::write(path, dump) {
+            let message = format!("the error report could not be written to {}: {error}", path.display());
+            self.host.event(Event::Error(Error::new(ErrorKind::InvalidOption, message)));
         }
     }
 

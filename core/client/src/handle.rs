@@ -122,6 +122,11 @@ impl Handle {
         self.shared.session().stats()
     }
 
+    /// What the client is and did last, as JSON without secrets; see [`Session::dump`].
+    pub fn dump(&self) -> String {
+        self.shared.session().dump()
+    }
+
     /// What the client does now.
     pub fn status(&self) -> Status {
         self.shared.session().status()

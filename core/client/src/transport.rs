@@ -1,4 +1,6 @@
-/// How sockets are opened.
+use std::path::PathBuf;
+
+/// What a driver needs besides the engine's settings: how sockets are opened, and where an error is reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transport {
@@ -6,6 +8,9 @@ pub struct Transport {
     pub ca: Option<Vec<u8>>,
     /// Default [`Proxy::Environment`].
     pub proxy: Proxy,
+    /// A file that [`Handle::dump`](crate::Handle::dump) is written to when an error ends the client: when it gives up, or is told not
+    /// to come back. Replaced each time. Default none.
+    pub error_report: Option<PathBuf>,
 }
 
 /// Which HTTP proxy to go through, with `CONNECT`. The proxy itself is reached by `http://` or `https://`; another kind

@@ -46,6 +46,10 @@ impl Channels {
         self.list.iter_mut().find(|channel| channel.request == Some(request))
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Channel> {
+        self.list.iter()
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Channel> {
         self.list.iter_mut()
     }

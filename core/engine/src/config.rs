@@ -122,6 +122,9 @@ pub struct Config {
     /// The secret session id: 16 to 64 characters of `A-Z a-z 0-9 - _` from at least 120 random bits.
     /// Default empty: made from the seed, which is only as random as that.
     pub session: String,
+    /// Entries of the flight recorder, which [`Session::dump`](crate::Session::dump) writes out; each has 64 bytes at most. Default
+    /// 512; 0: none.
+    pub record: usize,
     /// Name and version told to the server.
     pub client: String,
 }
@@ -155,6 +158,7 @@ impl Config {
             rate_limit: None,
             binary_json: true,
             session: String::new(),
+            record: 512,
             client: concat!("realtime-client/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

@@ -57,6 +57,7 @@ mod hold;
 mod io;
 mod outbox;
 mod rate;
+mod recorder;
 mod rng;
 mod session;
 mod stats;

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._emitter import Emitter
+from ._emitter import Emitter, Listener
 from ._errors import RealtimeError
 from ._iterator import MessageIterator, Tap
 from ._ordered import Ordered, Ticket, is_ending
@@ -258,7 +258,7 @@ class RealtimeChannel(Emitter):
     def _on_load(self, report: Mapping[str, Any]) -> None:
         self._loading = report
         # After the "gap" handlers; the native side has waited for all others.
-        self._ordered.add(self._load(report), (), None)
+        self._ordered.add(Listener(self._load, False), (report,), None)
 
     async def _load(self, report: Mapping[str, Any]) -> None:
         loader, position = self._loader, None
@@ -272,7 +272,7 @@ class RealtimeChannel(Emitter):
         except BaseException:
             if is_ending():
                 # Where the loop goes on after all, this is what goes on first.
-                self._ordered.add(self._load(report), (), None)
+                self._ordered.add(Listener(self._load, False), (report,), None)
             else:
                 self._loaded(report, None)
             raise

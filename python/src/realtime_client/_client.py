@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -75,6 +76,7 @@ class WebSocketClient(Emitter):
         inbox_bytes: int = 16 << 20,
         channel_inbox_bytes: int = 4 << 20,
         rate_limit: int | None = None,
+        error_report: str | os.PathLike[str] | None = None,
         ca: str | bytes | None = None,
         proxy: bool | str = True,
     ) -> None:
@@ -108,6 +110,8 @@ class WebSocketClient(Emitter):
             inbox_bytes: Messages that handlers are not done with; beyond, the server holds them back.
             channel_inbox_bytes: The same for one channel.
             rate_limit: Sends a second; more are delayed. Default: no limit.
+            error_report: A file that the JSON of `dump()` is written to when an error ends the client: when it gives
+                up, or is told not to come back. Default: none.
             ca: Certificate authorities in PEM, trusted instead of the system's.
             proxy: `True`: as the environment says (`HTTPS_PROXY`, `NO_PROXY`, …), `False`: none, or a URL.
         """
@@ -139,6 +143,7 @@ class WebSocketClient(Emitter):
                 "inbox_bytes": inbox_bytes,
                 "channel_inbox_bytes": channel_inbox_bytes,
                 "rate_limit": rate_limit,
+                "error_report": error_report,
                 "ca": ca,
                 "proxy": proxy,
             },
@@ -277,6 +282,15 @@ class WebSocketClient(Emitter):
             waiting=len(self._outbox.waiting),
             waiting_bytes=self._outbox.waiting_bytes,
         )
+
+    def dump(self) -> dict[str, Any]:
+        """What the client is and did last: for a report of something that went wrong.
+
+        Its state, its channels, and the last 512 entries of a flight recorder that is always on: changes of state,
+        frames, timers, calls. It can be written as JSON, and holds no payload, token, URL or session id, but channel
+        names. Empty for a client that was never used.
+        """
+        return {} if self._link is None else dict(json.loads(self._link.native.dump()))
 
     def __repr__(self) -> str:
         return f"<WebSocketClient {self._url} {self.status}>"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
@@ -38,6 +39,7 @@ class Options(TypedDict, total=False):
     inbox_bytes: int
     channel_inbox_bytes: int
     rate_limit: int | None
+    error_report: str | os.PathLike[str] | None
     ca: str | bytes | None
     proxy: bool | str
 
@@ -66,6 +68,7 @@ _PATHS = {
     "inbox_bytes": "inbox.bytes",
     "channel_inbox_bytes": "inbox.channelBytes",
     "rate_limit": "rateLimit",
+    "error_report": "errorReport",
     "ca": "ca",
     "proxy": "proxy",
     "token": "token",
@@ -103,6 +106,8 @@ def _write(written: dict[str, Any], name: str, path: str, value: Any) -> None:
         value = _pem(value)
     elif name == "token_placement" and isinstance(value, str) and value.startswith("query:"):
         value = {"query": value.removeprefix("query:")}
+    elif isinstance(value, os.PathLike):
+        value = os.fspath(value)
     elif isinstance(value, Mapping):
         value = dict(value)
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):

@@ -16,6 +16,7 @@ impl Session {
     pub fn load_on(&mut self, now: Timestamp, id: ChannelId, on: LoadOn) {
         self.now = now;
         let Some(channel) = self.channels.get_mut(id) else { return };
+        self.recorder.call(now, "loadOn", Some(id));
         channel.hold.on = on;
         if on == LoadOn::Never
             && let Some(held) = channel.hold.clear()
@@ -32,6 +33,7 @@ impl Session {
     pub fn loaded(&mut self, now: Timestamp, id: ChannelId, load: u64, covered: Option<Covered>) {
         self.now = now;
         let Some(channel) = self.channels.get_mut(id) else { return };
+        self.recorder.call(now, "loaded", Some(id));
         let Some(mut held) = channel.hold.end(load) else { return };
         if let Some(Covered { epoch, offset }) = covered {
             let epoch = epoch.unwrap_or_else(|| held.epoch.clone());

@@ -18,6 +18,7 @@ impl Session {
             return;
         }
         self.heartbeat.alive(self.now);
+        self.recorder.received(self.now, self.attempt, frame.len());
         self.stats.bytes_received += frame.len() as u64;
         match (frame, self.dialect) {
             // The socket library of the driver has answered it.
@@ -58,6 +59,7 @@ impl Session {
     }
 
     fn message(&mut self, frame: &Bytes, size: usize, message: ServerMessage<'_>) {
+        self.recorder.server_message(&message);
         match message {
             ServerMessage::Message(message) => self.channel_message(frame, size as u64, &message),
             ServerMessage::Receipt(receipt) => self.receipt(frame, &receipt),
@@ -111,6 +113,7 @@ impl Session {
             return;
         };
         let id = channel.id;
+        self.recorder.of_channel(id);
         match channel.receive(message.offset) {
             Verdict::Take => {}
             Verdict::Duplicate => {
@@ -218,7 +221,9 @@ impl Session {
     }
 
     fn plain_message(&mut self, frame: &Bytes, message: plain::Incoming<'_>) {
-        if message.kind.as_deref() == Some("pong") && message.channel.is_none() {
+        let is_pong = message.kind.as_deref() == Some("pong") && message.channel.is_none();
+        self.recorder.plain_message(is_pong, message.channel.is_some());
+        if is_pong {
             return self.heartbeat.pong(self.now, None);
         }
         let size = frame.len() as u64;
@@ -245,6 +250,7 @@ impl Session {
             return;
         };
         let id = channel.id;
+        self.recorder.of_channel(id);
         self.deliver(ChannelMessage {
             channel: id,
             event: event.unwrap_or_else(|| Text::from("message")),

@@ -6,6 +6,7 @@ use super::{Dialect, Phase, Session};
 use crate::config::{Protocol, Token, TokenPlacement, parse_url};
 use crate::error::{Error, ErrorKind};
 use crate::io::{Attempt, Event, OpenError, OpenRequest, Opened, Output};
+use crate::recorder::What;
 use crate::status::{ChannelState, Status};
 use crate::timers::Timer;
 use crate::wire::{ClientMessage, CloseCode, ClosePolicy, Encoding, Hello, SUBPROTOCOL_PLAIN, SUBPROTOCOL_V1, Welcome};
@@ -21,7 +22,7 @@ impl Session {
             Token::Provider if crate::mutant("stale-token") && self.token.is_some() => self.open(),
             Token::Provider => {
                 let request = self.request_token();
-                self.phase = Phase::Token { request };
+                self.enter(Phase::Token { request });
                 self.timers.set(Timer::Token, self.now + self.config.token_timeout);
             }
             Token::Static(token) => {
@@ -63,7 +64,7 @@ impl Session {
     }
 
     fn open(&mut self) {
-        self.phase = Phase::Opening;
+        self.enter(Phase::Opening);
         self.timers.set(Timer::Connect, self.now + self.config.connect_timeout);
         let mut headers = self.config.headers.clone();
         let mut query = self.config.query.clone();
@@ -92,6 +93,7 @@ impl Session {
         let offers = self.offer_subprotocols || self.config.protocol != Protocol::Auto;
         let others = self.config.subprotocols.iter().filter(|_| offers).cloned();
         let subprotocols = own.iter().map(|name| name.to_string()).chain(others).collect();
+        self.recorder.note(self.now, What::Open(self.attempt));
         self.outputs.push_back(Output::Open(OpenRequest { attempt: self.attempt, url, headers, subprotocols }));
     }
 
@@ -104,7 +106,7 @@ impl Session {
         self.heartbeat.start(self.now, self.config.heartbeat_interval, self.config.heartbeat_timeout);
         if protocol == Some(SUBPROTOCOL_V1) {
             self.dialect = Dialect::V1;
-            self.phase = Phase::Handshake { since: self.now };
+            self.enter(Phase::Handshake { since: self.now });
             let hello = ClientMessage::Hello(Hello {
                 session: self.config.session.clone().into(),
                 token: self.token.clone().map(Into::into),
@@ -141,7 +143,7 @@ impl Session {
     }
 
     fn connected(&mut self, opened: Opened) {
-        self.phase = Phase::Connected { since: self.now };
+        self.enter(Phase::Connected { since: self.now });
         self.timers.clear(Timer::Connect);
         self.timers.set(Timer::Ping, self.now + self.heartbeat.interval);
         self.timers.set(Timer::Dead, self.heartbeat.dead_at());
@@ -297,14 +299,14 @@ impl Session {
     }
 
     fn wait(&mut self, delay: Duration, status: Status, reason: Error) {
-        self.phase = Phase::Waiting;
+        self.enter(Phase::Waiting);
         self.timers.set(Timer::Retry, self.now + delay);
         self.set_status(status, Some(reason), Some(delay));
     }
 
     /// Gives up for good.
     fn stop(&mut self, error: Error) {
-        self.phase = Phase::Stopped;
+        self.enter(Phase::Stopped);
         self.timers.clear(Timer::Retry);
         self.error(error.clone());
         self.ended = Some(error.clone());
@@ -327,7 +329,7 @@ impl Session {
         if connected {
             self.event(Event::Close { code: CloseCode::NORMAL, reason: "disconnect".into(), reconnecting: false });
         }
-        self.phase = Phase::Idle;
+        self.enter(Phase::Idle);
         self.timers.clear(Timer::Retry);
         self.timers.clear(Timer::Flush);
         self.ended = Some(Self::closed_error());
@@ -361,10 +363,11 @@ impl Session {
             };
             self.set_channel_state(id, state, None);
         }
-        self.phase = Phase::Waiting;
+        self.enter(Phase::Waiting);
     }
 
     pub(super) fn close_socket(&mut self, code: CloseCode, reason: &str) {
+        self.recorder.note(self.now, What::Close(self.attempt, code));
         self.outputs.push_back(Output::Close { attempt: self.attempt, code, reason: reason.to_owned() });
     }
 

@@ -1,3 +1,4 @@
+mod dump;
 mod holding;
 mod incoming;
 mod lifecycle;
@@ -16,6 +17,7 @@ use crate::heartbeat::Heartbeat;
 use crate::io::{Attempt, ChannelId, Data, Event, Input, Output, RequestId, Text};
 use crate::outbox::Outbox;
 use crate::rate::RateLimit;
+use crate::recorder::{Recorder, What};
 use crate::rng::Rng;
 use crate::stats::{Quality, Stats};
 use crate::status::{ChannelState, Status};
@@ -105,6 +107,7 @@ pub struct Session {
     /// Counts the snapshots that the application was to load.
     loads: u64,
     stats: Stats,
+    recorder: Recorder,
 }
 
 /// Ids of requests other than publishes and sends, which count from 1, begin here.
@@ -152,6 +155,7 @@ impl Session {
             held_back: false,
             loads: 0,
             stats: Stats::default(),
+            recorder: Recorder::new(config.record),
             config,
         })
     }
@@ -160,6 +164,7 @@ impl Session {
     /// at it already.
     pub fn connect(&mut self, now: Timestamp) {
         self.now = now;
+        self.recorder.call(now, "connect", None);
         self.closing = false;
         self.timers.clear(Timer::Flush);
         self.ended = None;
@@ -179,6 +184,7 @@ impl Session {
     /// `closed`. Subscriptions stay declared: a later [`connect`](Self::connect) recovers them.
     pub fn disconnect(&mut self, now: Timestamp, flush: Duration) {
         self.now = now;
+        self.recorder.call(now, "disconnect", None);
         let waits = matches!(self.phase, Phase::Connected { .. }) && !self.outbox.is_empty() && !flush.is_zero();
         if waits {
             self.closing = true;
@@ -203,6 +209,7 @@ impl Session {
             && !channel.wanted
         {
             channel.wanted = true;
+            self.recorder.call(now, "subscribe", Some(id));
             self.change(id, ChannelState::Subscribing);
         }
         Ok(id)
@@ -211,6 +218,7 @@ impl Session {
     /// Ends a subscription. What was not consumed yet may still be.
     pub fn unsubscribe(&mut self, now: Timestamp, id: ChannelId) {
         self.now = now;
+        self.recorder.call(now, "unsubscribe", Some(id));
         let Some(channel) = self.channels.get_mut(id) else { return };
         if std::mem::take(&mut channel.wanted) || channel.state == ChannelState::Failed {
             let state = if channel.asked { ChannelState::Unsubscribing } else { ChannelState::Idle };
@@ -292,6 +300,13 @@ impl Session {
     /// Takes what the driver has to say. Inputs of a socket that was given up are ignored.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = now;
+        match &input {
+            Input::Opened { attempt, .. } => self.recorder.note(now, What::Opened(*attempt)),
+            Input::OpenFailed { attempt, .. } => self.recorder.note(now, What::OpenFailed(*attempt)),
+            Input::Closed { attempt, code, .. } => self.recorder.note(now, What::Closed(*attempt, *code)),
+            Input::Token { .. } => self.recorder.call(now, "token", None),
+            _ => {}
+        }
         match input {
             Input::Opened { attempt, protocol } if attempt == self.attempt => self.opened(protocol.as_deref()),
             Input::OpenFailed { attempt, error } if attempt == self.attempt => self.open_failed(error),
@@ -305,6 +320,7 @@ impl Session {
             _ => {}
         }
         while let Some(timer) = self.timers.pop_due(now) {
+            self.recorder.note(now, What::Timer(timer));
             self.fire(timer);
         }
     }
@@ -392,7 +408,13 @@ impl Session {
         self.config.when_full
     }
 
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.recorder.note(self.now, What::Phase(phase.name()));
+    }
+
     fn event(&mut self, event: Event) {
+        self.recorder.event(self.now, &event);
         self.outputs.push_back(Output::Event(event));
     }
 

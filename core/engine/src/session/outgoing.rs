@@ -46,6 +46,7 @@ impl Session {
         if channel.is_some_and(|id| self.channels.get(id).is_none()) {
             return Err(Error::new(ErrorKind::InvalidOption, "there is no channel with this id"));
         }
+        self.recorder.call(now, if channel.is_some() { "publish" } else { "send" }, channel);
         self.outbox.push(now, request, channel, event, payload, permit);
         if self.config.when_full == WhenFull::DropOldest {
             while let Some(entry) = self.outbox.take_over_budget() {
@@ -146,6 +147,7 @@ impl Session {
             self.timers.set(Timer::Rate, at);
             return Err(Wait::Later);
         }
+        self.recorder.client_message(&message, entry.channel);
         self.outbox.advance();
         self.stats.messages_sent += 1;
         if own_frame {
@@ -194,6 +196,8 @@ impl Session {
             {
                 return self.timers.set(Timer::Rate, at);
             }
+            let channel = entry.channel;
+            self.recorder.outgoing(if channel.is_some() { "publish" } else { "send" }, channel);
             self.outbox.advance();
             self.stats.messages_sent += 1;
             self.transmit(frame);
@@ -312,6 +316,7 @@ impl Session {
             }
             Dialect::Plain => {
                 let initial = channel.state != ChannelState::Resubscribing;
+                self.recorder.outgoing("subscribe", Some(id));
                 self.send_plain(|out, now| plain::encode_channel_request(out, "subscribe", &name, now));
                 self.set_channel_state(id, ChannelState::Subscribed, None);
                 self.subscription_began(id, initial);
@@ -334,6 +339,7 @@ impl Session {
                 self.set_channel_state(id, ChannelState::Unsubscribing, None);
             }
             Dialect::Plain => {
+                self.recorder.outgoing("unsubscribe", Some(id));
                 self.send_plain(|out, now| plain::encode_channel_request(out, "unsubscribe", &name, now));
                 self.set_channel_state(id, ChannelState::Idle, None);
             }
@@ -362,7 +368,9 @@ impl Session {
             Dialect::V1 => self.line(&ClientMessage::Ping { id, timestamp: Some(self.now.as_millis()) }),
             Dialect::Plain => {
                 // A backend that knows no JSON ping still answers this one.
+                self.recorder.outgoing("ping", None);
                 self.transmit(Frame::Ping(Bytes::from(id.to_string())));
+                self.recorder.outgoing("ping", None);
                 self.send_plain(plain::encode_ping);
             }
         }
@@ -388,6 +396,7 @@ impl Session {
             self.flush_lines();
             self.lines = last;
         }
+        self.recorder.client_message(message, None);
     }
 
     fn flush_lines(&mut self) {
@@ -405,6 +414,7 @@ impl Session {
 
     fn transmit(&mut self, frame: Frame) {
         self.stats.bytes_sent += frame.len() as u64;
+        self.recorder.sent(self.now, self.attempt, frame.len());
         self.outputs.push_back(Output::Send { attempt: self.attempt, frame });
     }
 }
