@@ -71,6 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: says that everything works, and no more")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=12, help="no further round where it would take longer")
     parser.add_argument("--seconds", type=float, default=0.4, help="how long a paced run takes")
     parser.add_argument("--only", default="", help="subjects with this in `language/name`, beside the references")
     parser.add_argument("--case", default="", help="cases with this in their name")
@@ -114,8 +115,13 @@ def main() -> int:
                 pace = case.count / sample.result["seconds"]
                 most = max(case.count, min(int(pace * options.seconds), MOST))
                 counts[subject.language + subject.name, case.name] = most if case.paced else case.count
+        longest = 0.0
         for number in range(0 if options.quick else options.rounds):
-            print(f"round {number + 1} of {options.rounds}, {time.monotonic() - begun:.0f} s", flush=True)
+            round_begun = time.monotonic()
+            if number > 0 and round_begun - begun + longest > options.minutes * 60:
+                print(f"{number} rounds instead of {options.rounds}: the time is up", flush=True)
+                break
+            print(f"round {number + 1} of {options.rounds}, {round_begun - begun:.0f} s", flush=True)
             for case in cases:
                 # The other way round every other time, so that no one always follows the same neighbour.
                 for subject in subjects[:: -1 if number % 2 else 1]:
@@ -123,6 +129,7 @@ def main() -> int:
                     sample = attempt(subject, case, count, number) if count else None
                     if sample is not None:
                         samples.append(sample)
+            longest = max(longest, time.monotonic() - round_begun)
     finally:
         server.stop()
     write_report(BENCH, subjects, cases, samples, sizes(), failures, quick=options.quick)
