@@ -78,12 +78,10 @@ def main() -> int:
     parser.add_argument("--programs", type=Path, default=ROOT / "target/dist", help="where cargo has put them")
     options = parser.parse_args()
 
-    subjects = [
-        subject
-        for subject in [*SUBJECTS, *rust(options.programs)]
-        if options.only.lower() in f"{subject.language}/{subject.name}".lower()
-        or (subject.reference and options.only.split("/")[0].lower() in subject.language.lower())
-    ]
+    everyone = [*SUBJECTS, *rust(options.programs)]
+    wanted = [s for s in everyone if options.only.lower() in f"{s.language}/{s.name}".lower()]
+    languages = {subject.language for subject in wanted}
+    subjects = [s for s in everyone if s in wanted or (s.reference and s.language in languages)]
     cases = [case for case in CASES if options.case in case.name]
     server_core, client_core = cores()
     server = Server(options.programs / "bench-load", server_core)
