@@ -58,4 +58,5 @@ tell({
   gaps: stats.gaps,
 });
 await client.disconnect();
-process.exit(0);
+// Not process.exit(): what is written into a pipe may still be on its way.
+process.stdin.destroy();

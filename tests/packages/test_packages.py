@@ -155,3 +155,12 @@ def test_every_supported_python_imports_the_one_wheel(installed: Installed, tmp_
         run(folder / "bin/pip", "install", "-q", "--disable-pip-version-check", wheel, cwd=tmp_path)
         code = "import realtime_client, sys; print(realtime_client.WebSocketClient('ws://127.0.0.1:1').status)"
         assert run(folder / "bin/python", "-W", "error", "-c", code, cwd=tmp_path).strip() == "disconnected", python
+
+
+def test_the_demo_loses_repeats_and_reorders_nothing() -> None:
+    printed = run(ROOT / "tools/demo.sh", "4000", cwd=ROOT)
+    summary = re.findall(r"^demo: (.*)$", printed, re.MULTILINE)[-1]
+    figures = dict(pair.split("=") for pair in summary.split())
+    assert (figures["sent"], figures["acknowledged"], figures["delivered"]) == ("4000", "4000", "4000")
+    assert (figures["lost"], figures["duplicated"], figures["out_of_order"]) == ("0", "0", "0")
+    assert int(figures["cuts"]) > 0
