@@ -144,6 +144,7 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Stream;
 
     fn channel(position: Option<(&str, u64)>) -> Channel {
         let mut channel = Channel::new(ChannelId(0), Text::from("room"));
@@ -152,7 +153,8 @@ mod tests {
     }
 
     fn answer(epoch: &'static str, offset: u64, recovered: Option<bool>) -> Subscribed<'static> {
-        Subscribed { id: 1, channel: "room".into(), epoch: epoch.into(), offset, recovered }
+        let (channel, epoch) = ("room".into(), epoch.into());
+        Subscribed { id: 1, channel, stream: Stream::Messages, epoch, offset, recovered, grace: None }
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) struct Frame {
     number: u64,
 }
 
-const TYPES: [&str; 19] = [
+const TYPES: [&str; 28] = [
     "message",
     "receipt",
     "direct",
@@ -80,6 +80,15 @@ const TYPES: [&str; 19] = [
     "credit",
     "auth",
     "ping",
+    "snapshot",
+    "presence",
+    "change",
+    "digest",
+    "tracked",
+    "untracked",
+    "track",
+    "untrack",
+    "mutate",
 ];
 
 impl Recorder {
@@ -145,6 +154,12 @@ impl Recorder {
             ServerMessage::Pong { id, .. } => (8, *id),
             ServerMessage::Goaway { spread, .. } => (9, *spread),
             ServerMessage::Error(refusal) => (10, refusal.id.unwrap_or_default()),
+            ServerMessage::Snapshot(page) => (19, page.offset),
+            ServerMessage::Presence { offset, .. } => (20, *offset),
+            ServerMessage::Change(change) => (21, change.offset),
+            ServerMessage::Digest { offset, .. } => (22, *offset),
+            ServerMessage::Tracked { id, .. } => (23, *id),
+            ServerMessage::Untracked { id, .. } => (24, *id),
         };
         self.incoming(|frame| frame.add(kind, number));
     }
@@ -170,6 +185,9 @@ impl Recorder {
             ClientMessage::Credit { bytes, .. } => (16, *bytes),
             ClientMessage::Auth { id, .. } => (17, *id),
             ClientMessage::Ping { id, .. } => (18, *id),
+            ClientMessage::Track { id, .. } => (25, *id),
+            ClientMessage::Untrack { id, .. } => (26, *id),
+            ClientMessage::Mutate { id, .. } => (27, *id),
         };
         self.outgoing.add(kind, number);
         self.outgoing.channel = channel;

@@ -3,8 +3,8 @@
 
 use realtime_engine::ErrorKind;
 use realtime_engine::wire::{
-    ClientMessage, CloseCode, ClosePolicy, DecodeError, ErrorCode, Message, Payload, ServerMessage, validate_json,
-    validate_name,
+    Change, ClientMessage, CloseCode, ClosePolicy, DecodeError, Digest, ErrorCode, Message, Op, Payload, Record,
+    ServerMessage, Stream, validate_json, validate_name,
 };
 use serde_json::Value;
 
@@ -68,6 +68,20 @@ fn payload(payload: &Payload<'_>) -> (&'static str, Value) {
     }
 }
 
+fn op(op: &Op<'_>) -> Vec<(&'static str, Value)> {
+    let payload = op.payload().map(|json| Value::from(std::str::from_utf8(json).unwrap()));
+    vec![("op", op.as_str().into()), ("payload", payload.unwrap_or_default())]
+}
+
+fn stream(stream: &Stream<'_>) -> [(&'static str, Value); 2] {
+    match stream {
+        Stream::Messages => [("presence", Value::Null), ("collection", Value::Null)],
+        Stream::Presence => [("presence", true.into()), ("collection", Value::Null)],
+        Stream::Collection(name) => [("presence", Value::Null), ("collection", name.to_string().into())],
+        other => panic!("a stream that the vectors do not know: {other:?}"),
+    }
+}
+
 #[test]
 fn client_messages() {
     run(
@@ -87,8 +101,26 @@ fn client_messages() {
                     payload(p),
                 ]
             }
-            ClientMessage::Subscribe { id, channel, .. } => {
-                vec![("id", (*id).into()), ("channel", channel.to_string().into())]
+            ClientMessage::Subscribe { id, channel, stream: of, .. } => {
+                let mut fields = vec![("id", (*id).into()), ("channel", channel.to_string().into())];
+                fields.extend(stream(of));
+                fields
+            }
+            ClientMessage::Unsubscribe { stream: of, .. } | ClientMessage::Credit { stream: of, .. } => {
+                stream(of).into()
+            }
+            ClientMessage::Track { key, status, state, .. } => vec![
+                ("key", key.as_deref().map(Value::from).unwrap_or_default()),
+                ("status", status.as_str().into()),
+                ("state", std::str::from_utf8(state).unwrap().into()),
+            ],
+            ClientMessage::Mutate { id, collection, op: what, key, if_revision, .. } => {
+                let mut fields = op(what);
+                fields.push(("id", (*id).into()));
+                fields.push(("collection", collection.to_string().into()));
+                fields.push(("key", key.to_string().into()));
+                fields.push(("if_revision", if_revision.map(Value::from).unwrap_or_default()));
+                fields
             }
             _ => vec![],
         },
@@ -109,6 +141,21 @@ fn server_messages_by_the_fast_and_by_the_slow_path() {
             ("offset", (*offset).into()),
             payload(p),
         ],
+        ServerMessage::Subscribed(answer) => stream(&answer.stream).into(),
+        ServerMessage::Unsubscribed { stream: of, .. } => stream(of).into(),
+        ServerMessage::Snapshot(page) => stream(&page.stream()).into(),
+        ServerMessage::Error(refusal) => stream(&refusal.stream).into(),
+        ServerMessage::Change(Change { collection, op: what, key, offset, timestamp, .. }) => {
+            let mut fields = op(what);
+            fields.push(("collection", collection.to_string().into()));
+            fields.push(("key", key.to_string().into()));
+            fields.push(("offset", (*offset).into()));
+            fields.push(("timestamp", (*timestamp).into()));
+            fields
+        }
+        ServerMessage::Digest { digest, .. } => {
+            vec![("records", digest.records.into()), ("digest", digest.to_string().into())]
+        }
         _ => vec![],
     };
     let file = load("server_messages.json");
@@ -126,6 +173,41 @@ fn server_messages_by_the_fast_and_by_the_slow_path() {
         encode,
         fields,
     );
+}
+
+#[test]
+fn records() {
+    let file = load("records.json");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let form = |record: &Record<'_>| String::from_utf8(record.encode()).unwrap();
+    for vector in file["records"].as_array().unwrap() {
+        let json = text(&vector["json"]);
+        let record = Record::parse(json.as_bytes()).unwrap();
+        assert_eq!(form(&record), vector["form"], "{vector}");
+        assert_eq!(record.id().as_deref(), vector["id"].as_str(), "{vector}");
+    }
+    for vector in file["refused"].as_array().unwrap() {
+        let json = text(&vector["json"]);
+        assert_eq!(Record::parse(json.as_bytes()).unwrap_err().code.as_str(), vector["code"], "{vector}");
+    }
+    for vector in file["patches"].as_array().unwrap() {
+        let (record, patch) = (text(&vector["record"]), text(&vector["patch"]));
+        let mut record = Record::parse(record.as_bytes()).unwrap();
+        record.patch(&Record::parse(patch.as_bytes()).unwrap());
+        assert_eq!(form(&record), vector["form"], "{vector}");
+    }
+    for vector in file["digests"].as_array().unwrap() {
+        let mut digest = Digest::default();
+        digest.add("gone", b"{}");
+        for record in vector["collection"].as_array().unwrap() {
+            digest.add(&text(&record[0]), text(&record[1]).as_bytes());
+        }
+        digest.remove("gone", b"{}");
+        assert_eq!(
+            (digest.records, digest.to_string()),
+            (vector["records"].as_u64().unwrap(), text(&vector["digest"]))
+        );
+    }
 }
 
 #[test]

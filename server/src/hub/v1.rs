@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use realtime_engine::wire::{
     ClientMessage, CloseCode, DecodeError, Encoding, ErrorCode, Hello, Payload, Position, Receipt, Refusal,
-    ServerMessage, Subscribed, Welcome, lines,
+    ServerMessage, Stream, Subscribed, Welcome, lines,
 };
 
 use super::config::ms;
@@ -124,14 +124,21 @@ impl Hub {
             ClientMessage::Send { id: request, event, payload } => {
                 self.v1_send(now, id, request, event.as_deref(), payload);
             }
-            ClientMessage::Subscribe { id: request, channel, since } => {
+            ClientMessage::Subscribe { stream: Stream::Presence | Stream::Collection(_), .. }
+            | ClientMessage::Unsubscribe { stream: Stream::Presence | Stream::Collection(_), .. }
+            | ClientMessage::Track { .. }
+            | ClientMessage::Untrack { .. }
+            | ClientMessage::Mutate { .. } => {
+                self.v1_error(id, ErrorCode::UnknownType, "not known here yet", message.id(), None, None);
+            }
+            ClientMessage::Subscribe { id: request, channel, since, .. } => {
                 self.v1_subscribe(now, id, request, &channel, since.as_ref());
             }
-            ClientMessage::Unsubscribe { id: request, channel } => {
+            ClientMessage::Unsubscribe { id: request, channel, stream } => {
                 self.unsubscribe(now, id, &channel);
-                self.v1_answer(id, &ServerMessage::Unsubscribed { id: request, channel: (&*channel).into() });
+                self.v1_answer(id, &ServerMessage::Unsubscribed { id: request, channel: (&*channel).into(), stream });
             }
-            ClientMessage::Credit { channel, bytes } => self.v1_credit(id, &channel, bytes),
+            ClientMessage::Credit { channel, stream: Stream::Messages, bytes } => self.v1_credit(id, &channel, bytes),
             ClientMessage::Auth { id: request, token } => self.v1_auth(now, id, request, &token),
             ClientMessage::Ping { id: request, timestamp } => {
                 self.v1_answer(id, &ServerMessage::Pong { id: request, timestamp, time: now });
@@ -300,6 +307,8 @@ impl Hub {
                 epoch: (&*epoch).into(),
                 offset: start.offset,
                 recovered: start.recovered,
+                stream: Stream::Messages,
+                grace: None,
             }),
         );
     }

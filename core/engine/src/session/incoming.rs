@@ -77,7 +77,7 @@ impl Session {
                 }
                 self.gap(gap);
             }
-            ServerMessage::Unsubscribed { id: request, channel } => {
+            ServerMessage::Unsubscribed { id: request, channel, .. } => {
                 let Some(channel) = self.channels.by_name(&channel) else { return };
                 if channel.request == Some(request) && !channel.wanted {
                     channel.request = None;
@@ -102,6 +102,13 @@ impl Session {
                 self.timers.set(Timer::Goaway, self.now + wait);
             }
             ServerMessage::Error(refusal) => self.refused(&refusal),
+            // Nothing asks for streams other than messages yet.
+            ServerMessage::Snapshot(_)
+            | ServerMessage::Presence { .. }
+            | ServerMessage::Change(_)
+            | ServerMessage::Digest { .. }
+            | ServerMessage::Tracked { .. }
+            | ServerMessage::Untracked { .. } => self.stats.unroutable += 1,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::io::{ChannelId, Data, Event, Output, Receipt, RequestId, Text};
 use crate::status::ChannelState;
 use crate::timers::Timer;
-use crate::wire::{ClientMessage, ErrorCode, Frame, Payload, plain};
+use crate::wire::{ClientMessage, ErrorCode, Frame, Payload, Stream, plain};
 
 /// A frame is closed once it holds this many bytes.
 const FRAME_BYTES: usize = 32 << 10;
@@ -307,8 +307,12 @@ impl Session {
                     }
                     state => state,
                 };
-                let request =
-                    self.control(|id| ClientMessage::Subscribe { id, channel: Cow::Borrowed(name.as_str()), since });
+                let request = self.control(|id| ClientMessage::Subscribe {
+                    id,
+                    channel: Cow::Borrowed(name.as_str()),
+                    stream: Stream::Messages,
+                    since,
+                });
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.request = Some(request);
                 }
@@ -331,8 +335,11 @@ impl Session {
         let name = channel.name.clone();
         match self.dialect {
             Dialect::V1 => {
-                let request =
-                    self.control(|id| ClientMessage::Unsubscribe { id, channel: Cow::Borrowed(name.as_str()) });
+                let request = self.control(|id| ClientMessage::Unsubscribe {
+                    id,
+                    channel: Cow::Borrowed(name.as_str()),
+                    stream: Stream::Messages,
+                });
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.request = Some(request);
                 }
@@ -358,7 +365,11 @@ impl Session {
             return;
         }
         if self.dialect == Dialect::V1 && subscribed && matches!(self.phase, Phase::Connected { .. }) {
-            self.line(&ClientMessage::Credit { channel: Cow::Borrowed(name.as_str()), bytes });
+            self.line(&ClientMessage::Credit {
+                channel: Cow::Borrowed(name.as_str()),
+                stream: Stream::Messages,
+                bytes,
+            });
         }
     }
 

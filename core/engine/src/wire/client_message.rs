@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::{Fields, need};
 use super::payload::validate_depth;
 use super::text::{key, number, push_string, string};
-use super::{DecodeError, Payload, binary, validate_name};
+use super::{DecodeError, Op, Payload, PresenceStatus, Stream, binary, meta, validate_name};
 
 /// A place in a channel's history: everything up to and including `offset` of `epoch`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,11 +78,13 @@ pub enum ClientMessage<'a> {
     Subscribe {
         id: u64,
         channel: Cow<'a, str>,
+        stream: Stream<'a>,
         since: Option<Since>,
     },
     Unsubscribe {
         id: u64,
         channel: Cow<'a, str>,
+        stream: Stream<'a>,
     },
     Publish {
         id: u64,
@@ -96,8 +98,30 @@ pub enum ClientMessage<'a> {
         event: Option<Cow<'a, str>>,
         payload: Payload<'a>,
     },
+    /// The client is present in a channel; `state` is a JSON object.
+    Track {
+        id: u64,
+        channel: Cow<'a, str>,
+        key: Option<Cow<'a, str>>,
+        status: PresenceStatus,
+        state: &'a [u8],
+    },
+    Untrack {
+        id: u64,
+        channel: Cow<'a, str>,
+    },
+    /// A publish into a collection.
+    Mutate {
+        id: u64,
+        channel: Cow<'a, str>,
+        collection: Cow<'a, str>,
+        op: Op<'a>,
+        key: Cow<'a, str>,
+        if_revision: Option<u64>,
+    },
     Credit {
         channel: Cow<'a, str>,
+        stream: Stream<'a>,
         bytes: u64,
     },
     Auth {
@@ -126,10 +150,15 @@ impl<'a> ClientMessage<'a> {
             }),
             "subscribe" => ClientMessage::Subscribe {
                 channel: need!(fields.channel).0,
+                stream: Stream::take(&mut fields)?,
                 since: fields.since.take(),
                 id: need!(fields.id),
             },
-            "unsubscribe" => ClientMessage::Unsubscribe { channel: need!(fields.channel).0, id: need!(fields.id) },
+            "unsubscribe" => ClientMessage::Unsubscribe {
+                channel: need!(fields.channel).0,
+                stream: Stream::take(&mut fields)?,
+                id: need!(fields.id),
+            },
             "publish" => ClientMessage::Publish {
                 channel: need!(fields.channel).0,
                 event: need!(fields.event).0,
@@ -141,7 +170,27 @@ impl<'a> ClientMessage<'a> {
                 payload: Payload::Json(need!(fields.payload).get().as_bytes()),
                 id: need!(fields.id),
             },
-            "credit" => ClientMessage::Credit { channel: need!(fields.channel).0, bytes: need!(fields.bytes) },
+            "track" => ClientMessage::Track {
+                channel: need!(fields.channel).0,
+                key: fields.key.take().map(|s| s.0),
+                status: PresenceStatus::need(&need!(fields.status).0).map_err(|e| e.with_id(id))?,
+                state: meta::object(need!(fields.state)).map_err(|e| e.with_id(id))?,
+                id: need!(fields.id),
+            },
+            "untrack" => ClientMessage::Untrack { channel: need!(fields.channel).0, id: need!(fields.id) },
+            "mutate" => ClientMessage::Mutate {
+                channel: need!(fields.channel).0,
+                collection: need!(fields.collection).0,
+                op: Op::take(&mut fields)?,
+                key: need!(fields.key).0,
+                if_revision: fields.if_revision,
+                id: need!(fields.id),
+            },
+            "credit" => ClientMessage::Credit {
+                channel: need!(fields.channel).0,
+                stream: Stream::take(&mut fields)?,
+                bytes: need!(fields.bytes),
+            },
             "auth" => ClientMessage::Auth { token: need!(fields.token).0, id: need!(fields.id) },
             "ping" => ClientMessage::Ping { timestamp: fields.timestamp, id: need!(fields.id) },
             other => return Err(DecodeError::unknown(other).with_id(id)),
@@ -164,6 +213,9 @@ impl<'a> ClientMessage<'a> {
             | ClientMessage::Unsubscribe { id, .. }
             | ClientMessage::Publish { id, .. }
             | ClientMessage::Send { id, .. }
+            | ClientMessage::Track { id, .. }
+            | ClientMessage::Untrack { id, .. }
+            | ClientMessage::Mutate { id, .. }
             | ClientMessage::Auth { id, .. }
             | ClientMessage::Ping { id, .. } => Some(*id),
             ClientMessage::Hello(_) | ClientMessage::Credit { .. } => None,
@@ -203,10 +255,11 @@ impl<'a> ClientMessage<'a> {
                     out.push(b'}');
                 }
             }
-            ClientMessage::Subscribe { id, channel, since } => {
+            ClientMessage::Subscribe { id, channel, stream, since } => {
                 out.extend_from_slice(br#"{"type":"subscribe""#);
                 number(out, "id", *id);
                 string(out, "channel", channel);
+                stream.encode(out);
                 if let Some(since) = since {
                     out.extend_from_slice(br#","since":{"epoch":"#);
                     push_string(out, &since.epoch);
@@ -214,10 +267,11 @@ impl<'a> ClientMessage<'a> {
                     out.push(b'}');
                 }
             }
-            ClientMessage::Unsubscribe { id, channel } => {
+            ClientMessage::Unsubscribe { id, channel, stream } => {
                 out.extend_from_slice(br#"{"type":"unsubscribe""#);
                 number(out, "id", *id);
                 string(out, "channel", channel);
+                stream.encode(out);
             }
             ClientMessage::Publish { id, channel, event, payload: Payload::Binary(bytes) } => {
                 return binary::encode_publish(out, *id, channel, event, bytes);
@@ -240,9 +294,38 @@ impl<'a> ClientMessage<'a> {
                 key(out, "payload");
                 out.extend_from_slice(json);
             }
-            ClientMessage::Credit { channel, bytes } => {
+            ClientMessage::Track { id, channel, key: member, status, state } => {
+                out.extend_from_slice(br#"{"type":"track""#);
+                number(out, "id", *id);
+                string(out, "channel", channel);
+                if let Some(member) = member {
+                    string(out, "key", member);
+                }
+                string(out, "status", status.as_str());
+                key(out, "state");
+                out.extend_from_slice(state);
+            }
+            ClientMessage::Untrack { id, channel } => {
+                out.extend_from_slice(br#"{"type":"untrack""#);
+                number(out, "id", *id);
+                string(out, "channel", channel);
+            }
+            ClientMessage::Mutate { id, channel, collection, op, key, if_revision } => {
+                out.extend_from_slice(br#"{"type":"mutate""#);
+                number(out, "id", *id);
+                string(out, "channel", channel);
+                string(out, "collection", collection);
+                string(out, "op", op.as_str());
+                string(out, "key", key);
+                if let Some(revision) = if_revision {
+                    number(out, "if_revision", *revision);
+                }
+                op.encode_payload(out);
+            }
+            ClientMessage::Credit { channel, stream, bytes } => {
                 out.extend_from_slice(br#"{"type":"credit""#);
                 string(out, "channel", channel);
+                stream.encode(out);
                 number(out, "bytes", *bytes);
             }
             ClientMessage::Auth { id, token } => {
@@ -272,9 +355,26 @@ impl<'a> ClientMessage<'a> {
                     Err(DecodeError::malformed("session must be 16 to 64 characters of A-Z a-z 0-9 - _"))
                 }
             }
-            ClientMessage::Subscribe { channel, .. }
-            | ClientMessage::Unsubscribe { channel, .. }
-            | ClientMessage::Credit { channel, .. } => validate_name("channel", channel),
+            ClientMessage::Subscribe { channel, stream, .. }
+            | ClientMessage::Unsubscribe { channel, stream, .. }
+            | ClientMessage::Credit { channel, stream, .. } => {
+                validate_name("channel", channel)?;
+                stream.validate()
+            }
+            ClientMessage::Track { channel, key, state, .. } => {
+                validate_name("channel", channel)?;
+                if let Some(key) = key {
+                    validate_name("key", key)?;
+                }
+                validate_depth(state)
+            }
+            ClientMessage::Untrack { channel, .. } => validate_name("channel", channel),
+            ClientMessage::Mutate { channel, collection, key, op, .. } => {
+                validate_name("channel", channel)?;
+                validate_name("collection", collection)?;
+                validate_name("key", key)?;
+                op.validate()
+            }
             ClientMessage::Publish { channel, event, payload, .. } => {
                 validate_name("channel", channel)?;
                 validate_name("event", event)?;

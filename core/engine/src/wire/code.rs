@@ -45,6 +45,16 @@ codes! {
     Forbidden = "forbidden", false;
     /// A bad token.
     Unauthorized = "unauthorized", false;
+    /// The record is not at the revision that the client named, or an insert meets a record with another content.
+    Conflict = "conflict", false;
+    /// An update of a record that is not there.
+    NotFound = "not_found", false;
+    /// A record or patch that is not a JSON object, or an `id` in it that is not the key.
+    InvalidRecord = "invalid_record", false;
+    /// Over the server's bounds for a collection.
+    CollectionFull = "collection_full", false;
+    /// Over the server's bound for the members of a channel.
+    PresenceFull = "presence_full", false;
     /// `send` to a server whose application takes no messages.
     NoHandler = "no_handler", false;
     /// The server cannot do it now.

@@ -1,32 +1,72 @@
-//! The fast path: a channel message whose keys stand in the order that the specification gives.
+//! The fast path: a message or change whose keys stand in the order that the specification gives.
 
 use std::borrow::Cow;
 
-use super::{Message, Payload};
+use super::{Change, Message, Op, Payload, ServerMessage};
 
 /// Splits a line by bytes; `None` sends any other order, escape or message to the slow path.
-pub(super) fn split(line: &[u8]) -> Option<Message<'_>> {
-    let rest = line.strip_prefix(br#"{"type":"message","channel":""#)?;
+pub(super) fn split(line: &[u8]) -> Option<ServerMessage<'_>> {
+    match line.strip_prefix(br#"{"type":"message","channel":""#) {
+        Some(rest) => split_message(rest).map(ServerMessage::Message),
+        None => split_change(line.strip_prefix(br#"{"type":"change","channel":""#)?).map(ServerMessage::Change),
+    }
+}
+
+fn split_message(rest: &[u8]) -> Option<Message<'_>> {
     let (channel, rest) = name(rest)?;
     let (event, rest) = name(rest.strip_prefix(br#","event":""#)?)?;
-    let (offset, rest) = number(rest.strip_prefix(br#","offset":"#)?)?;
-    let (user, rest) = match rest.strip_prefix(br#","user":""#) {
-        Some(rest) => name(rest).map(|(user, rest)| (Some(Cow::Borrowed(user)), rest))?,
-        None => (None, rest),
-    };
-    let (timestamp, rest) = number(rest.strip_prefix(br#","timestamp":"#)?)?;
-    let payload = rest.strip_prefix(br#","payload":"#)?.trim_ascii_end().strip_suffix(b"}")?;
-    if payload.is_empty() {
-        return None;
-    }
+    let (offset, user, timestamp, rest) = origin(rest)?;
+    let payload = payload(rest)?;
     Some(Message {
         channel: Cow::Borrowed(channel),
         event: Cow::Borrowed(event),
         offset,
-        user,
+        user: user.map(Cow::Borrowed),
         timestamp,
         payload: Payload::Json(payload),
     })
+}
+
+fn split_change(rest: &[u8]) -> Option<Change<'_>> {
+    let (channel, rest) = name(rest)?;
+    let (collection, rest) = name(rest.strip_prefix(br#","collection":""#)?)?;
+    let (op, rest) = name(rest.strip_prefix(br#","op":""#)?)?;
+    let (key, rest) = name(rest.strip_prefix(br#","key":""#)?)?;
+    let (offset, user, timestamp, rest) = origin(rest)?;
+    let op = match op {
+        "insert" => Op::Insert(payload(rest)?),
+        "update" => Op::Update(payload(rest)?),
+        "remove" if rest.trim_ascii_end() == b"}" => Op::Remove,
+        _ => return None,
+    };
+    Some(Change {
+        channel: Cow::Borrowed(channel),
+        collection: Cow::Borrowed(collection),
+        op,
+        key: Cow::Borrowed(key),
+        offset,
+        user: user.map(Cow::Borrowed),
+        timestamp,
+    })
+}
+
+/// `offset`, `user`, `timestamp`, and what follows.
+type Origin<'a> = (u64, Option<&'a str>, u64, &'a [u8]);
+
+fn origin(rest: &[u8]) -> Option<Origin<'_>> {
+    let (offset, rest) = number(rest.strip_prefix(br#","offset":"#)?)?;
+    let (user, rest) = match rest.strip_prefix(br#","user":""#) {
+        Some(rest) => name(rest).map(|(user, rest)| (Some(user), rest))?,
+        None => (None, rest),
+    };
+    let (timestamp, rest) = number(rest.strip_prefix(br#","timestamp":"#)?)?;
+    Some((offset, user, timestamp, rest))
+}
+
+/// All but the brace that ends the line.
+fn payload(rest: &[u8]) -> Option<&[u8]> {
+    let payload = rest.strip_prefix(br#","payload":"#)?.trim_ascii_end().strip_suffix(b"}")?.trim_ascii();
+    (!payload.is_empty()).then_some(payload)
 }
 
 /// Up to the closing quote; `None` where an escape makes the bytes another string.

@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{DecodeError, Limits, Since, Window};
+use super::{DecodeError, Held, Left, Limits, Meta, Since, Window};
 
 /// A string that is borrowed where it holds no escapes.
 #[derive(Debug)]
@@ -100,6 +100,54 @@ fields! {
     retry_after: u64 = "retry_after",
     reason: Str<'a> = "reason",
     spread: u64 = "spread",
+    presence: bool = "presence",
+    collection: Str<'a> = "collection",
+    op: Str<'a> = "op",
+    key: Str<'a> = "key",
+    if_revision: u64 = "if_revision",
+    status: Str<'a> = "status",
+    state: &'a RawValue = "state",
+    reference: Str<'a> = "ref",
+    grace: u64 = "grace",
+    part: u64 = "part",
+    end: u64 = "end",
+    members: Vec<Meta<'a>> = "members",
+    records: Records<'a> = "records",
+    join: Vec<Meta<'a>> = "join",
+    leave: Vec<Left<'a>> = "leave",
+    digest: Str<'a> = "digest",
+    revision: u64 = "revision",
+    record: &'a RawValue = "record",
+}
+
+/// What stands under `records`: in a snapshot they themselves, in a digest how many.
+#[derive(Debug)]
+pub(super) enum Records<'a> {
+    Count(u64),
+    List(Vec<Held<'a>>),
+}
+
+impl<'de> Deserialize<'de> for Records<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RecordsVisitor;
+        impl<'de> Visitor<'de> for RecordsVisitor {
+            type Value = Records<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a list of records")
+            }
+            fn visit_u64<E>(self, count: u64) -> Result<Self::Value, E> {
+                Ok(Records::Count(count))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut records = Vec::new();
+                while let Some(record) = list.next_element()? {
+                    records.push(record);
+                }
+                Ok(Records::List(records))
+            }
+        }
+        deserializer.deserialize_any(RecordsVisitor)
+    }
 }
 
 /// Only the id, for an answer to what could not be understood otherwise.

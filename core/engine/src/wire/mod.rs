@@ -7,22 +7,34 @@ mod binary;
 mod client_message;
 mod close;
 mod code;
+mod digest;
 mod envelope;
 mod fields;
 mod frame;
+mod meta;
 mod name;
+mod op;
 mod payload;
 pub mod plain;
+mod record;
 mod server_message;
+mod snapshot;
+mod stream;
 mod text;
 
 pub use client_message::{ClientMessage, Encoding, Hello, Position, Since, Window};
 pub use close::{CloseCode, ClosePolicy};
 pub use code::ErrorCode;
+pub use digest::Digest;
 pub use frame::{Frame, lines};
+pub use meta::{Left, Meta, PresenceStatus};
 pub use name::{MAX_NAME_BYTES, validate_name};
+pub use op::Op;
 pub use payload::{MAX_DEPTH, Payload, validate_json};
-pub use server_message::{Limits, Message, Receipt, Refusal, ServerMessage, Subscribed, Welcome};
+pub use record::Record;
+pub use server_message::{Change, Limits, Message, Receipt, Refusal, ServerMessage, Subscribed, Welcome};
+pub use snapshot::{Held, Page, Snapshot};
+pub use stream::Stream;
 
 /// The subprotocol of the full protocol.
 pub const SUBPROTOCOL_V1: &str = "realtime.v1";

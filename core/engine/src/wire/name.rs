@@ -1,9 +1,9 @@
 use super::{DecodeError, ErrorCode};
 
-/// The longest channel or event name, in UTF-8 bytes.
+/// The longest name of a channel, an event or a collection, and the longest key, in UTF-8 bytes.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// Checks a channel or event name: 1 to 255 bytes. `what` names it in the error.
+/// Checks a name or key: 1 to 255 bytes. `what` names it in the error.
 pub fn validate_name(what: &str, name: &str) -> Result<(), DecodeError> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(DecodeError {

@@ -3,9 +3,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::client_message::Encoding;
-use super::fields::{Fields, need};
+use super::fields::{Fields, Records, need};
+use super::meta::list;
 use super::text::{boolean, key, number, push_number, string};
-use super::{DecodeError, ErrorCode, Payload, binary, envelope};
+use super::{DecodeError, Digest, ErrorCode, Left, Meta, Op, Page, Payload, Snapshot, Stream, binary, envelope};
 
 /// What a server allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -53,11 +54,14 @@ pub struct Welcome<'a> {
 pub struct Subscribed<'a> {
     pub id: u64,
     pub channel: Cow<'a, str>,
+    pub stream: Stream<'a>,
     pub epoch: Cow<'a, str>,
     /// Everything after this offset follows.
     pub offset: u64,
     /// Present exactly when `since` was asked for.
     pub recovered: Option<bool>,
+    /// Of a presence: milliseconds that a meta outlives its connection.
+    pub grace: Option<u64>,
 }
 
 /// A message of a channel.
@@ -74,7 +78,24 @@ pub struct Message<'a> {
     pub payload: Payload<'a>,
 }
 
-/// A publish or send was accepted.
+/// A change of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Change<'a> {
+    pub channel: Cow<'a, str>,
+    pub collection: Cow<'a, str>,
+    /// What was accepted.
+    pub op: Op<'a>,
+    pub key: Cow<'a, str>,
+    /// The revision that it made.
+    pub offset: u64,
+    /// The verified user that made it.
+    pub user: Option<Cow<'a, str>>,
+    /// The server's clock when it was accepted.
+    pub timestamp: u64,
+}
+
+/// A publish, send or mutation was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Receipt<'a> {
@@ -97,7 +118,11 @@ pub struct Refusal<'a> {
     pub message: Cow<'a, str>,
     pub id: Option<u64>,
     pub channel: Option<Cow<'a, str>>,
+    pub stream: Stream<'a>,
     pub retry_after: Option<u64>,
+    /// Of a conflict: the record as it is, and its revision; neither where there is none.
+    pub revision: Option<u64>,
+    pub record: Option<&'a [u8]>,
 }
 
 impl<'a> Refusal<'a> {
@@ -109,7 +134,10 @@ impl<'a> Refusal<'a> {
             message: message.into(),
             id: None,
             channel: None,
+            stream: Stream::Messages,
             retry_after: None,
+            revision: None,
+            record: None,
         }
     }
 }
@@ -124,6 +152,7 @@ pub enum ServerMessage<'a> {
     Unsubscribed {
         id: u64,
         channel: Cow<'a, str>,
+        stream: Stream<'a>,
     },
     Message(Message<'a>),
     Gap {
@@ -131,6 +160,34 @@ pub enum ServerMessage<'a> {
         epoch: Cow<'a, str>,
         from: u64,
         to: u64,
+    },
+    Snapshot(Snapshot<'a>),
+    /// Changes of a presence.
+    Presence {
+        channel: Cow<'a, str>,
+        offset: u64,
+        timestamp: u64,
+        join: Vec<Meta<'a>>,
+        leave: Vec<Left<'a>>,
+    },
+    Change(Change<'a>),
+    /// What the collection is at `offset`.
+    Digest {
+        channel: Cow<'a, str>,
+        collection: Cow<'a, str>,
+        offset: u64,
+        digest: Digest,
+    },
+    /// `reference` is the `ref` of the client's own meta.
+    Tracked {
+        id: u64,
+        channel: Cow<'a, str>,
+        key: Cow<'a, str>,
+        reference: Cow<'a, str>,
+    },
+    Untracked {
+        id: u64,
+        channel: Cow<'a, str>,
     },
     Receipt(Receipt<'a>),
     /// `event` is `None` for a binary one.
@@ -157,11 +214,11 @@ pub enum ServerMessage<'a> {
 }
 
 impl<'a> ServerMessage<'a> {
-    /// Decodes one line of JSON. A channel message in the fixed key order takes one pass and its payload is not looked at:
+    /// Decodes one line of JSON. A message or change in the fixed key order takes one pass and its payload is not looked at:
     /// the server has validated it.
     pub fn decode(line: &'a [u8]) -> Result<Self, DecodeError> {
         match envelope::split(line) {
-            Some(message) => Ok(ServerMessage::Message(message)),
+            Some(message) => Ok(message),
             None => Self::decode_any_order(line),
         }
     }
@@ -203,9 +260,66 @@ impl<'a> ServerMessage<'a> {
                 epoch: need!(fields.epoch).0,
                 offset: need!(fields.offset),
                 id: need!(fields.id),
+                stream: Stream::take(&mut fields)?,
                 recovered: fields.recovered,
+                grace: fields.grace,
             }),
-            "unsubscribed" => ServerMessage::Unsubscribed { channel: need!(fields.channel).0, id: need!(fields.id) },
+            "unsubscribed" => ServerMessage::Unsubscribed {
+                channel: need!(fields.channel).0,
+                id: need!(fields.id),
+                stream: Stream::take(&mut fields)?,
+            },
+            "snapshot" => ServerMessage::Snapshot(Snapshot {
+                channel: need!(fields.channel).0,
+                epoch: need!(fields.epoch).0,
+                offset: need!(fields.offset),
+                part: need!(fields.part),
+                end: fields.end,
+                page: match Stream::take(&mut fields)? {
+                    Stream::Messages => return Err(DecodeError::malformed("a snapshot of messages")),
+                    Stream::Presence => Page::Members(need!(fields.members)),
+                    Stream::Collection(collection) => match need!(fields.records) {
+                        Records::List(records) => Page::Records { collection, records },
+                        Records::Count(_) => return Err(DecodeError::malformed("records must be a list")),
+                    },
+                },
+            }),
+            "presence" => ServerMessage::Presence {
+                channel: need!(fields.channel).0,
+                offset: need!(fields.offset),
+                timestamp: fields.timestamp.unwrap_or_default(),
+                join: fields.join.unwrap_or_default(),
+                leave: fields.leave.unwrap_or_default(),
+            },
+            "change" => ServerMessage::Change(Change {
+                channel: need!(fields.channel).0,
+                collection: need!(fields.collection).0,
+                op: Op::take(&mut fields)?,
+                key: need!(fields.key).0,
+                offset: need!(fields.offset),
+                user: fields.user.take().map(|s| s.0),
+                timestamp: fields.timestamp.unwrap_or_default(),
+            }),
+            "digest" => ServerMessage::Digest {
+                channel: need!(fields.channel).0,
+                collection: need!(fields.collection).0,
+                offset: need!(fields.offset),
+                digest: Digest {
+                    records: match need!(fields.records) {
+                        Records::Count(records) => records,
+                        Records::List(_) => return Err(DecodeError::malformed("records must be a number")),
+                    },
+                    sum: Digest::parse_sum(&need!(fields.digest).0)
+                        .ok_or_else(|| DecodeError::malformed("digest must be 16 hexadecimal digits"))?,
+                },
+            },
+            "tracked" => ServerMessage::Tracked {
+                id: need!(fields.id),
+                channel: need!(fields.channel).0,
+                key: need!(fields.key).0,
+                reference: need!(fields.reference).0,
+            },
+            "untracked" => ServerMessage::Untracked { id: need!(fields.id), channel: need!(fields.channel).0 },
             "gap" => ServerMessage::Gap {
                 channel: need!(fields.channel).0,
                 epoch: need!(fields.epoch).0,
@@ -236,10 +350,13 @@ impl<'a> ServerMessage<'a> {
                 ServerMessage::Error(Refusal {
                     code: ErrorCode::parse(&code_text),
                     code_text,
+                    stream: Stream::take(&mut fields)?,
                     message: fields.message.map(|s| s.0).unwrap_or_default(),
                     id: fields.id,
                     channel: fields.channel.map(|s| s.0),
                     retry_after: fields.retry_after,
+                    revision: fields.revision,
+                    record: fields.record.map(|record| record.get().as_bytes()),
                 })
             }
             other => return Err(DecodeError::unknown(other)),
@@ -294,18 +411,69 @@ impl<'a> ServerMessage<'a> {
                 }
             }
             ServerMessage::Welcome(welcome) => encode_welcome(out, welcome),
-            ServerMessage::Subscribed(Subscribed { id, channel, epoch, offset, recovered }) => {
+            ServerMessage::Subscribed(Subscribed { id, channel, stream, epoch, offset, recovered, grace }) => {
                 out.extend_from_slice(br#"{"type":"subscribed""#);
                 number(out, "id", *id);
                 string(out, "channel", channel);
+                stream.encode(out);
                 string(out, "epoch", epoch);
                 number(out, "offset", *offset);
                 if let Some(recovered) = recovered {
                     boolean(out, "recovered", *recovered);
                 }
+                if let Some(grace) = grace {
+                    number(out, "grace", *grace);
+                }
             }
-            ServerMessage::Unsubscribed { id, channel } => {
+            ServerMessage::Unsubscribed { id, channel, stream } => {
                 out.extend_from_slice(br#"{"type":"unsubscribed""#);
+                number(out, "id", *id);
+                string(out, "channel", channel);
+                stream.encode(out);
+            }
+            ServerMessage::Snapshot(snapshot) => snapshot.encode(out),
+            ServerMessage::Presence { channel, offset, timestamp, join, leave } => {
+                out.extend_from_slice(br#"{"type":"presence""#);
+                string(out, "channel", channel);
+                number(out, "offset", *offset);
+                number(out, "timestamp", *timestamp);
+                if !join.is_empty() {
+                    list(out, "join", join, Meta::encode);
+                }
+                if !leave.is_empty() {
+                    list(out, "leave", leave, Left::encode);
+                }
+            }
+            ServerMessage::Change(Change { channel, collection, op, key, offset, user, timestamp }) => {
+                out.extend_from_slice(br#"{"type":"change""#);
+                string(out, "channel", channel);
+                string(out, "collection", collection);
+                string(out, "op", op.as_str());
+                string(out, "key", key);
+                number(out, "offset", *offset);
+                if let Some(user) = user {
+                    string(out, "user", user);
+                }
+                number(out, "timestamp", *timestamp);
+                op.encode_payload(out);
+            }
+            ServerMessage::Digest { channel, collection, offset, digest } => {
+                out.extend_from_slice(br#"{"type":"digest""#);
+                string(out, "channel", channel);
+                string(out, "collection", collection);
+                number(out, "offset", *offset);
+                number(out, "records", digest.records);
+                string(out, "digest", &digest.to_string());
+            }
+            ServerMessage::Tracked { id, channel, key, reference } => {
+                out.extend_from_slice(br#"{"type":"tracked""#);
+                number(out, "id", *id);
+                string(out, "channel", channel);
+                string(out, "key", key);
+                string(out, "ref", reference);
+            }
+            ServerMessage::Untracked { id, channel } => {
+                out.extend_from_slice(br#"{"type":"untracked""#);
                 number(out, "id", *id);
                 string(out, "channel", channel);
             }
@@ -359,8 +527,16 @@ impl<'a> ServerMessage<'a> {
                 if let Some(channel) = &refusal.channel {
                     string(out, "channel", channel);
                 }
+                refusal.stream.encode(out);
                 if let Some(retry_after) = refusal.retry_after {
                     number(out, "retry_after", retry_after);
+                }
+                if let Some(revision) = refusal.revision {
+                    number(out, "revision", revision);
+                }
+                if let Some(record) = refusal.record {
+                    key(out, "record");
+                    out.extend_from_slice(record);
                 }
             }
         }
