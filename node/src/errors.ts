@@ -19,6 +19,7 @@ export type ErrorCode =
   | "protocol_error"
   | "unsupported"
   | "max_attempts"
+  | "not_tracked"
   | "handler_failed"
   | "malformed"
   | "unknown_type"

@@ -1,13 +1,17 @@
+use std::borrow::Cow;
+
 use crate::hold::Hold;
 use crate::io::{ChannelId, Gap, Text};
 use crate::status::ChannelState;
-use crate::wire::{Position, Subscribed, Window};
+use crate::wire::{Position, Stream, Subscribed, Window};
 
-/// One channel: whether it is wanted, where it stands in the history, and what the application has not consumed of it.
+/// One stream of a channel: whether it is wanted, where it stands in the history, and what the application has not consumed of it.
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
+    /// Of the channel.
     pub(crate) name: Text,
+    pub(crate) kind: Kind,
     pub(crate) state: ChannelState,
     /// The state that the application was told last.
     pub(crate) told: ChannelState,
@@ -30,6 +34,14 @@ pub(crate) struct Channel {
     pub(crate) hold: Hold,
 }
 
+/// What a stream carries.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Messages,
+    Presence,
+    Collection(Text),
+}
+
 /// What to do with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -40,10 +52,16 @@ pub(crate) enum Verdict {
 }
 
 impl Channel {
-    pub(crate) fn new(id: ChannelId, name: Text) -> Self {
+    pub(crate) fn new(id: ChannelId, name: Text, stream: &Stream<'_>) -> Self {
+        let kind = match stream {
+            Stream::Messages => Kind::Messages,
+            Stream::Presence => Kind::Presence,
+            Stream::Collection(name) => Kind::Collection(Text::from(&**name)),
+        };
         Self {
             id,
             name,
+            kind,
             state: ChannelState::Idle,
             told: ChannelState::Idle,
             changed: false,
@@ -56,6 +74,20 @@ impl Channel {
             owed: 0,
             hold: Hold::default(),
         }
+    }
+
+    pub(crate) fn is_messages(&self) -> bool {
+        matches!(self.kind, Kind::Messages)
+    }
+
+    /// Channel and stream, as a message names them.
+    pub(crate) fn names(&self) -> (Cow<'static, str>, Stream<'static>) {
+        let stream = match &self.kind {
+            Kind::Messages => Stream::Messages,
+            Kind::Presence => Stream::Presence,
+            Kind::Collection(name) => Stream::Collection(name.to_string().into()),
+        };
+        (self.name.to_string().into(), stream)
     }
 
     /// The subscription on the server is gone: with the connection, by unsubscribing, or because it starts again.
@@ -144,10 +176,9 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Stream;
 
     fn channel(position: Option<(&str, u64)>) -> Channel {
-        let mut channel = Channel::new(ChannelId(0), Text::from("room"));
+        let mut channel = Channel::new(ChannelId(0), Text::from("room"), &Stream::Messages);
         channel.position = position.map(|(epoch, offset)| Position { epoch: epoch.into(), offset });
         channel
     }

@@ -2,31 +2,52 @@ use std::collections::HashMap;
 
 use crate::channel::Channel;
 use crate::io::{ChannelId, Text};
+use crate::wire::Stream;
 
-/// All channels of a session, by id and by name.
+/// All streams of a session, by id and by the names of channel and stream.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     list: Vec<Channel>,
-    names: HashMap<Text, ChannelId>,
+    names: HashMap<Text, Streams>,
+}
+
+/// The streams of one channel.
+#[derive(Debug, Default)]
+struct Streams {
+    messages: Option<ChannelId>,
+    presence: Option<ChannelId>,
+    collections: HashMap<Text, ChannelId>,
 }
 
 impl Channels {
-    pub(crate) fn find_or_add(&mut self, name: &str) -> &mut Channel {
-        let id = match self.id(name) {
+    pub(crate) fn find_or_add(&mut self, name: &str, stream: &Stream<'_>) -> &mut Channel {
+        let id = match self.id(name, stream) {
             Some(id) => id,
             None => {
                 let id = ChannelId(u32::try_from(self.list.len()).unwrap_or(u32::MAX));
                 let name = Text::from(name);
-                self.names.insert(name.clone(), id);
-                self.list.push(Channel::new(id, name));
+                let streams = self.names.entry(name.clone()).or_default();
+                match stream {
+                    Stream::Messages => streams.messages = Some(id),
+                    Stream::Presence => streams.presence = Some(id),
+                    Stream::Collection(collection) => {
+                        streams.collections.insert(Text::from(&**collection), id);
+                    }
+                }
+                self.list.push(Channel::new(id, name, stream));
                 id
             }
         };
         &mut self.list[id.0 as usize]
     }
 
-    pub(crate) fn id(&self, name: &str) -> Option<ChannelId> {
-        self.names.get(name.as_bytes()).copied()
+    pub(crate) fn id(&self, name: &str, stream: &Stream<'_>) -> Option<ChannelId> {
+        let streams = self.names.get(name.as_bytes())?;
+        match stream {
+            Stream::Messages => streams.messages,
+            Stream::Presence => streams.presence,
+            Stream::Collection(collection) => streams.collections.get(collection.as_bytes()).copied(),
+        }
     }
 
     pub(crate) fn get(&self, id: ChannelId) -> Option<&Channel> {
@@ -37,8 +58,8 @@ impl Channels {
         self.list.get_mut(id.0 as usize)
     }
 
-    pub(crate) fn by_name(&mut self, name: &str) -> Option<&mut Channel> {
-        let id = self.id(name)?;
+    pub(crate) fn by_name(&mut self, name: &str, stream: &Stream<'_>) -> Option<&mut Channel> {
+        let id = self.id(name, stream)?;
         self.get_mut(id)
     }
 
@@ -54,9 +75,9 @@ impl Channels {
         self.list.iter_mut()
     }
 
-    /// The channel, where exactly one is subscribed.
+    /// The channel, where the messages of exactly one are subscribed.
     pub(crate) fn only_subscribed(&self) -> Option<ChannelId> {
-        let mut wanted = self.list.iter().filter(|channel| channel.wanted);
+        let mut wanted = self.list.iter().filter(|channel| channel.wanted && channel.is_messages());
         wanted.next().filter(|_| wanted.next().is_none()).map(|channel| channel.id)
     }
 }

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::wire::{CloseCode, ErrorCode};
 
 macro_rules! kinds {
@@ -65,6 +67,8 @@ kinds! {
     MaxAttempts = "max_attempts";
     /// The server refused it with a code that this version does not know.
     RefusedOther = "refused";
+    /// Nothing is tracked in this channel that could be changed.
+    NotTracked = "not_tracked";
     /// A handler of the application threw.
     HandlerFailed = "handler_failed";
 }
@@ -90,12 +94,24 @@ pub struct Error {
     pub close_code: Option<CloseCode>,
     /// When to try again, where the server said so.
     pub retry_after: Option<Duration>,
+    /// Of a `conflict`: the revision of the record as it is; `None` where there is no such record.
+    pub revision: Option<u64>,
+    /// Of a `conflict`: the record as it is.
+    pub record: Option<Bytes>,
 }
 
 impl Error {
     /// An error without further details.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: None, close_code: None, retry_after: None }
+        Self {
+            kind,
+            message: message.into(),
+            status: None,
+            close_code: None,
+            retry_after: None,
+            revision: None,
+            record: None,
+        }
     }
 
     /// The stable code as a string.

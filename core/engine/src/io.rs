@@ -7,13 +7,15 @@ use bytes::Bytes;
 
 use crate::error::Error;
 use crate::status::{ChannelState, Status};
+use crate::sync::{Change, PresenceChange};
 use crate::wire::{CloseCode, Frame};
 
 /// Numbers the sockets of a session. Inputs of a socket that was given up are ignored by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt(pub u32);
 
-/// Names a channel of a session; the same name has the same id for the life of the session.
+/// Names a stream of a session: the messages of a channel, its presence, or one of its collections. The same names have the same id
+/// for the life of the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub u32);
 
@@ -202,9 +204,18 @@ pub enum Event {
     Gap(Gap),
     /// The application is to load a snapshot of a channel, and then to call [`Session::loaded`](crate::Session::loaded).
     Load(Load),
-    /// A send is done.
+    /// The view of a collection changed.
+    Change(Change),
+    /// The view of a collection is a state of the server, with `records` confirmed records; what that changed came before. `reason`: `initial`
+    /// (the first time), `resync` (after a reconnect, or where the server went on from a snapshot), `diverged`.
+    Synced { collection: ChannelId, records: u64, reason: &'static str },
+    /// A collection was found to differ from the server's at this offset. It is taken over anew; [`Event::Synced`] follows.
+    Diverged { collection: ChannelId, offset: u64 },
+    /// Who is in a channel changed.
+    Presence(PresenceChange),
+    /// A send, a mutation, or what is to be tracked is done.
     Receipt(Receipt),
-    /// A send failed, for good.
+    /// A send, a mutation, or what is to be tracked failed, for good.
     SendFailed { request: RequestId, error: Error },
     /// The outbox has room again, after a reservation was refused.
     Writable,

@@ -62,6 +62,7 @@ mod rng;
 mod session;
 mod stats;
 mod status;
+mod sync;
 mod time;
 mod timers;
 
@@ -79,6 +80,7 @@ pub use io::{
 pub use session::Session;
 pub use stats::{Quality, Stats};
 pub use status::{ChannelState, Status};
+pub use sync::{Change, ChangeKind, Mutation, PresenceChange, Tracked};
 pub use time::Timestamp;
 
 /// Whether this behaviour is broken on purpose: never, without the feature `mutants`.

@@ -10,7 +10,9 @@ use crate::error::{Error, ErrorKind};
 use crate::io::{ChannelMessage, Data, DirectMessage, Event, Receipt, Text, slice};
 use crate::status::ChannelState;
 use crate::timers::Timer;
-use crate::wire::{self, DecodeError, ErrorCode, Frame, Message, Payload, Refusal, ServerMessage, lines, plain};
+use crate::wire::{
+    self, DecodeError, ErrorCode, Frame, Message, Payload, Refusal, ServerMessage, Stream, lines, plain,
+};
 
 impl Session {
     pub(super) fn frame(&mut self, frame: Frame) {
@@ -65,7 +67,7 @@ impl Session {
             ServerMessage::Receipt(receipt) => self.receipt(frame, &receipt),
             ServerMessage::Welcome(welcome) => self.welcomed(&welcome),
             ServerMessage::Subscribed(answer) => {
-                let Some(channel) = self.channels.by_name(&answer.channel) else { return };
+                let Some(channel) = self.channels.by_name(&answer.channel, &answer.stream) else { return };
                 if channel.request != Some(answer.id) || !channel.wanted {
                     return;
                 }
@@ -77,8 +79,8 @@ impl Session {
                 }
                 self.gap(gap);
             }
-            ServerMessage::Unsubscribed { id: request, channel, .. } => {
-                let Some(channel) = self.channels.by_name(&channel) else { return };
+            ServerMessage::Unsubscribed { id: request, channel, stream } => {
+                let Some(channel) = self.channels.by_name(&channel, &stream) else { return };
                 if channel.request == Some(request) && !channel.wanted {
                     channel.request = None;
                     let id = channel.id;
@@ -86,7 +88,10 @@ impl Session {
                 }
             }
             ServerMessage::Gap { channel, epoch, from, to } => {
-                let gap = self.channels.by_name(&channel).and_then(|channel| channel.skip(&epoch, from, to));
+                let gap = self
+                    .channels
+                    .by_name(&channel, &Stream::Messages)
+                    .and_then(|channel| channel.skip(&epoch, from, to));
                 self.gap(gap);
             }
             ServerMessage::Direct { event, timestamp, payload } => self.direct(DirectMessage {
@@ -113,7 +118,8 @@ impl Session {
     }
 
     fn channel_message(&mut self, frame: &Bytes, size: u64, message: &Message<'_>) {
-        let Some(channel) = self.channels.by_name(&message.channel).filter(|c| c.state == ChannelState::Subscribed)
+        let Some(channel) =
+            self.channels.by_name(&message.channel, &Stream::Messages).filter(|c| c.state == ChannelState::Subscribed)
         else {
             // In flight when it was unsubscribed; the server takes its window back by itself.
             self.stats.unroutable += 1;
@@ -252,7 +258,7 @@ impl Session {
             }
             return;
         };
-        let Some(channel) = self.channels.by_name(name).filter(|channel| channel.wanted) else {
+        let Some(channel) = self.channels.by_name(name, &Stream::Messages).filter(|channel| channel.wanted) else {
             self.stats.unroutable += 1;
             return;
         };

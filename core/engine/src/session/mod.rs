@@ -3,6 +3,7 @@ mod holding;
 mod incoming;
 mod lifecycle;
 mod outgoing;
+mod streams;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::stats::{Quality, Stats};
 use crate::status::{ChannelState, Status};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
-use crate::wire::{Limits, Position, validate_name};
+use crate::wire::{Limits, Position, Stream, validate_name};
 
 /// Where the connection stands. Each phase but the first and the last has one thing that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +198,7 @@ impl Session {
     /// The id of a channel name, without subscribing to it. Fails with `invalid_name`.
     pub fn channel(&mut self, name: &str) -> Result<ChannelId, Error> {
         validate_name("channel", name)?;
-        Ok(self.channels.find_or_add(name).id)
+        Ok(self.channels.find_or_add(name, &Stream::Messages).id)
     }
 
     /// Declares a subscription, which lasts over reconnects until [`unsubscribe`](Self::unsubscribe). Does nothing where it is

@@ -293,7 +293,7 @@ impl Session {
         let Some(channel) = self.channels.get_mut(id) else { return };
         channel.reset_window();
         channel.asked = true;
-        let name = channel.name.clone();
+        let (name, stream) = channel.names();
         match self.dialect {
             Dialect::V1 => {
                 let mut since = channel.position.clone();
@@ -307,16 +307,16 @@ impl Session {
                     }
                     state => state,
                 };
-                let request = self.control(|id| ClientMessage::Subscribe {
-                    id,
-                    channel: Cow::Borrowed(name.as_str()),
-                    stream: Stream::Messages,
-                    since,
-                });
+                let request = self.control(|id| ClientMessage::Subscribe { id, channel: name, stream, since });
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.request = Some(request);
                 }
                 self.set_channel_state(id, state, None);
+            }
+            Dialect::Plain if stream != Stream::Messages => {
+                channel.wanted = false;
+                let message = "the plain dialect has no presence and no collections yet; they need realtime.v1";
+                self.set_channel_state(id, ChannelState::Failed, Some(Error::new(ErrorKind::Unsupported, message)));
             }
             Dialect::Plain => {
                 let initial = channel.state != ChannelState::Resubscribing;
@@ -332,22 +332,20 @@ impl Session {
         let Some(channel) = self.channels.get_mut(id) else { return };
         channel.reset_window();
         channel.asked = false;
-        let name = channel.name.clone();
+        let (name, stream) = channel.names();
         match self.dialect {
             Dialect::V1 => {
-                let request = self.control(|id| ClientMessage::Unsubscribe {
-                    id,
-                    channel: Cow::Borrowed(name.as_str()),
-                    stream: Stream::Messages,
-                });
+                let request = self.control(|id| ClientMessage::Unsubscribe { id, channel: name, stream });
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.request = Some(request);
                 }
                 self.set_channel_state(id, ChannelState::Unsubscribing, None);
             }
             Dialect::Plain => {
-                self.recorder.outgoing("unsubscribe", Some(id));
-                self.send_plain(|out, now| plain::encode_channel_request(out, "unsubscribe", &name, now));
+                if stream == Stream::Messages {
+                    self.recorder.outgoing("unsubscribe", Some(id));
+                    self.send_plain(|out, now| plain::encode_channel_request(out, "unsubscribe", &name, now));
+                }
                 self.set_channel_state(id, ChannelState::Idle, None);
             }
         }
@@ -359,17 +357,14 @@ impl Session {
         if crate::mutant("credit-twice") {
             bytes *= 2;
         }
-        let (name, subscribed) = (channel.name.clone(), channel.state == ChannelState::Subscribed);
+        let subscribed = channel.state == ChannelState::Subscribed;
+        let (channel, stream) = channel.names();
         self.owed = self.owed.saturating_sub(bytes);
         if crate::mutant("no-credit") {
             return;
         }
         if self.dialect == Dialect::V1 && subscribed && matches!(self.phase, Phase::Connected { .. }) {
-            self.line(&ClientMessage::Credit {
-                channel: Cow::Borrowed(name.as_str()),
-                stream: Stream::Messages,
-                bytes,
-            });
+            self.line(&ClientMessage::Credit { channel, stream, bytes });
         }
     }
 
