@@ -1,6 +1,6 @@
 # The front door: `make demo` and `make test` set up everything that they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test simulate simulate-mutants check bench package clean
+.PHONY: help setup demo test chaos simulate simulate-mutants check bench package clean
 export CARGO_TERM_PROGRESS_WHEN := never
 
 help: ## What there is
@@ -14,6 +14,9 @@ demo: setup ## The main job on real sockets: Python and Node services through cu
 
 test: setup ## Everything: engine, vectors, scenarios, sockets, packages; ends with "N passed, N failed"
 	@.venv/bin/python tools/test.py
+
+chaos: setup ## Over a million messages between Rust, Python and Node on real sockets: cuts, stalls, kill -9; MESSAGES=1100000, SEED=random
+	@tools/chaos.sh
 
 simulate: ## Sessions and hub over a broken network in virtual time; SEEDS=200, FIRST=1
 	@cargo run --quiet --release --locked -p realtime-simulation --bin simulate -- --seeds $(or $(SEEDS),200) --first $(or $(FIRST),1)

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import sys
 from pathlib import Path
 from typing import Any
 
 from realtime_client.testing import FaultProxy, RealtimeServer
+from services import Service
+from table import table, total
 
 HERE = Path(__file__).resolve().parent
 CHANNELS = ["lobby", "orders", "grüße", "telemetry/1", "telemetry/2"]
 SERVICES = {"python": [sys.executable, str(HERE / "service.py")], "node": ["node", str(HERE / "service.mjs")]}
-
-
-class Service:
-    """A service in a process of its own, and what it says."""
-
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
-        self.name = name
-        self._process = process
-
-    @classmethod
-    async def start(cls, name: str, url: str, count: int) -> Service:
-        command = [*SERVICES[name], url, str(count), str(count), *CHANNELS]
-        pipe = asyncio.subprocess.PIPE
-        # The latencies of all messages are one long line.
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
-        return cls(name, process)
-
-    def go(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"go\n")
-
-    async def hear(self, state: str) -> dict[str, Any]:
-        """The next message with this state, within two minutes."""
-        return await asyncio.wait_for(self._hear(state), 120)
-
-    async def _hear(self, state: str) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            message: dict[str, Any] = json.loads(line)
-            if message["state"] == state:
-                return message
-        raise SystemExit(f"demo: the {self.name} service ended before it was {state}")
 
 
 async def trouble(proxy: FaultProxy) -> None:
@@ -68,12 +37,15 @@ async def main(messages: int) -> int:
     async with RealtimeServer() as server:
         proxy = FaultProxy(server.url)
         print(f"server {server.url}, behind the fault proxy {proxy.url}; channels: {', '.join(CHANNELS)}")
-        services = [await Service.start(name, proxy.url, each) for name in SERVICES]
+        services = [
+            await Service.start(name, [*command, proxy.url, str(each), str(each), *CHANNELS])
+            for name, command in SERVICES.items()
+        ]
         await asyncio.gather(*(service.hear("ready") for service in services))
         print(f"a Python and a Node service are in all channels and send each other {each} messages each …")
         breaking = asyncio.create_task(trouble(proxy))
         for service in services:
-            service.go()
+            service.tell("go")
         await asyncio.gather(*(service.hear("sent") for service in services))
         breaking.cancel()
         proxy.restore()
@@ -105,15 +77,8 @@ def report(results: dict[str, dict[str, Any]], each: int, cuts: int) -> int:
                 "gaps": result["gaps"],
             }
         )
-    total = {key: sum(row[key] for row in rows) for key in rows[0] if key != "service"}
     print()
-    header = list(rows[0])
-    for cells in [
-        header,
-        *([str(row[key]) for key in header] for row in rows),
-        ["both", *(str(total[key]) for key in header[1:])],
-    ]:
-        print("  " + "".join(f"{cell:>14}" for cell in cells))
+    print(table(rows, "both"))
     latencies = sorted(latency for result in results.values() for latency in result["latencies"])
     if latencies:
         percentiles = (
@@ -124,12 +89,13 @@ def report(results: dict[str, dict[str, Any]], each: int, cuts: int) -> int:
     print(
         "  delivered: to the other service; lost, duplicated, out_of_order: counted by the receivers, own messages included\n"
     )
+    sums = total(rows)
     print(
-        f"demo: sent={total['sent']} acknowledged={total['acknowledged']} delivered={total['delivered']} "
-        f"recovered={total['recovered']} lost={total['lost']} duplicated={total['duplicated']} "
-        f"out_of_order={total['out_of_order']} cuts={cuts}"
+        f"demo: sent={sums['sent']} acknowledged={sums['acknowledged']} delivered={sums['delivered']} "
+        f"recovered={sums['recovered']} lost={sums['lost']} duplicated={sums['duplicated']} "
+        f"out_of_order={sums['out_of_order']} cuts={cuts}"
     )
-    return 0 if total["lost"] == total["duplicated"] == total["out_of_order"] == 0 else 1
+    return 0 if sums["lost"] == sums["duplicated"] == sums["out_of_order"] == 0 else 1
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def node_dependencies() -> None:
 def python_style() -> None:
     run(str(BIN / "ruff"), "format", "--check", ".", cwd=ROOT / "python")
     run(str(BIN / "ruff"), "check", ".", cwd=ROOT / "python")
-    for folder in ("demo", "tools", "tests/packages"):
+    for folder in ("demo", "chaos", "tools", "tests/packages", "tests/chaos"):
         run(str(BIN / "ruff"), "format", "--check", "--line-length", "120", folder)
         run(str(BIN / "ruff"), "check", "--line-length", "120", folder)
 
@@ -135,6 +135,11 @@ def python_types() -> None:
 
 def python_types_of_the_demo() -> None:
     run(str(BIN / "mypy"), "--strict", "demo.py", "service.py", "tally.py", cwd=ROOT / "demo")
+
+
+def python_types_of_the_chaos() -> None:
+    run(str(BIN / "mypy"), "--strict", "chaos.py", "service.py", cwd=ROOT / "chaos", MYPYPATH="../demo")
+    run(str(BIN / "mypy"), "--strict", ".", cwd=ROOT / "tests/chaos", MYPYPATH="../../chaos:../../demo")
 
 
 def node_style_and_types() -> None:
@@ -163,6 +168,7 @@ CHECKS: list[Callable[[], None]] = [
     python_style,
     python_types,
     python_types_of_the_demo,
+    python_types_of_the_chaos,
     node_style_and_types,
     no_paths_of_a_machine,
 ]

@@ -44,7 +44,7 @@ for folder in node examples; do
 done
 
 say "native modules (debug; the first time takes some minutes)"
-cargo build --quiet --locked -p realtime-server -p realtime-python -p realtime-node
+cargo build --quiet --locked -p realtime-server -p realtime-python -p realtime-node -p chaos-service
 (cd python && VIRTUAL_ENV="$PWD/../.venv" ../.venv/bin/maturin develop --quiet --locked --skip-install-check 2>/dev/null \
   || VIRTUAL_ENV="$PWD/../.venv" ../.venv/bin/maturin develop --quiet --locked)
 (cd node && npm run --silent build:native && npm run --silent build)

@@ -34,6 +34,7 @@ STAGES = [
     Stage("rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", "--quiet"], ROOT, *CARGO),
     Stage("python", [PYTHON, "-m", "pytest", "-q", "tests"], ROOT / "python", *PYTEST),
     Stage("node", ["npm", "test", "--silent"], ROOT / "node", *NODE),
+    Stage("chaos", [PYTHON, "-m", "pytest", "-q", "tests/chaos"], ROOT, *PYTEST),
     Stage("packages", [PYTHON, "-m", "pytest", "-q", "tests/packages"], ROOT, *PYTEST),
 ]
 

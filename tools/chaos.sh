@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs the chaos, by default with everything optimised, in copies below target/chaos, so that the project's own build stays as it
+# is. `tools/chaos.sh debug` takes what `make setup` has built. MESSAGES and SEED are read by chaos/chaos.py.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+profile=${1:-release}
+target=${CARGO_TARGET_DIR:-$root/target}
+packages=$root/python/src
+node=$root/node
+cargo build --quiet --locked --profile "${profile/debug/dev}" -p realtime-server -p chaos-service
+if [ "$profile" != debug ]; then
+  cargo build --quiet --locked --profile "$profile" -p realtime-python -p realtime-node
+  case $(uname -s) in Darwin) ending=dylib ;; *) ending=so ;; esac
+  packages=$root/target/chaos/python
+  node=$root/target/chaos/node
+  rm -rf "$packages" "$node"
+  mkdir -p "$packages" "$node"
+  cp -r python/src/realtime_client "$packages"
+  cp "$target/$profile/lib_realtime.$ending" "$packages/realtime_client/_realtime.abi3.so"
+  cp -r node/package.json node/dist "$node"
+  native=$(cd node && ls realtime.*.node)
+  cp "$target/$profile/librealtime_node.$ending" "$node/$native"
+fi
+mkdir -p chaos/node_modules
+ln -sfn "$node" chaos/node_modules/realtime-client
+export PYTHONPATH=$packages:$root/demo
+exec .venv/bin/python chaos/chaos.py --realtime "$target/$profile/realtime" --service "$target/$profile/chaos-service"
