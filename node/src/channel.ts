@@ -3,6 +3,7 @@ import { Emitter, type Handler } from "./emitter.js";
 import { RealtimeError } from "./errors.js";
 import type { ChannelMessage, Gap, Position, Receipt } from "./message.js";
 import { MessageQueue } from "./queue.js";
+import type { Stalls } from "./stalls.js";
 
 /** What a channel is doing. `failed`: the server refused it. */
 export type ChannelState = "idle" | "subscribing" | "subscribed" | "resubscribing" | "unsubscribing" | "failed";
@@ -34,6 +35,7 @@ type AnyMessage<Events extends object> = { [K in Name<Events>]: ChannelMessage<E
 
 /** What a channel needs of its client. @internal */
 export interface Host {
+  readonly stalls: Stalls;
   subscribe(name: string): void;
   unsubscribe(id: number): void;
   send(channel: string, id: number, event: string, payload: unknown): Promise<Receipt>;
@@ -76,7 +78,7 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
     this.name = name;
     this.#id = id;
     this.#host = host;
-    this.#emitter = new Emitter((error, event) => host.handlerFailed(error, event, name));
+    this.#emitter = new Emitter((error, event) => host.handlerFailed(error, event, name), host.stalls, name);
     drivers.set(this, {
       deliver: (message, size) => this.#deliver(message, size),
       gap: (gap) => void this.#emitter.emit("gap", gap),
@@ -226,7 +228,12 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
   async #load(load: number, gap: Gap): Promise<void> {
     let position: Position | undefined;
     try {
-      position = positionOf(await this.#loader?.(gap));
+      const { stalls } = this.#host;
+      if (stalls.overdue[0] !== 0) stalls.found();
+      const loader = this.#loader;
+      const result = loader?.(gap);
+      if (stalls.overdue[0] !== 0) stalls.found(this.name, "gap", loader);
+      position = positionOf(await result);
     } catch (error) {
       this.#host.handlerFailed(error, "gap", this.name);
     } finally {

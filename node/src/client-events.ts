@@ -1,5 +1,6 @@
 import type { RealtimeError } from "./errors.js";
 import type { Message } from "./message.js";
+import type { StalledHandler } from "./stalls.js";
 import type { Status } from "./stats.js";
 
 /** A connection that is ready. */
@@ -37,8 +38,11 @@ export interface ClientEvents {
   error: [error: RealtimeError];
   /** A binary message of the backend to this client. */
   binary: [data: Buffer, message: Message<Buffer>];
-  /** The event loop was blocked for `duration` milliseconds while something waited. Pings were answered all the same. */
-  stalled: [duration: number];
+  /**
+   * The event loop was blocked for `duration` milliseconds, a second or more; `handler` says in which handler, where that is
+   * known: in its code up to the first `await`. The connection does not notice: pings are answered meanwhile.
+   */
+  stalled: [duration: number, handler: StalledHandler | undefined];
   /** Every message: of the backend, and of all channels. */
   message: [message: Message];
 }

@@ -17,6 +17,7 @@ import { KeepAlive } from "./keep-alive.js";
 import { nativeModule, type NativeClient } from "./native.js";
 import { toNative, type ClientOptions, type TokenProvider } from "./options.js";
 import { Outbox, checkName } from "./outbox.js";
+import { Stalls } from "./stalls.js";
 import type { Dump, Stats, Status } from "./stats.js";
 
 /** How long `disconnect()` waits for receipts. */
@@ -44,6 +45,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   readonly #host: Host;
   readonly #sink: Sink;
   readonly #consumption: Consumption;
+  readonly #stalls: Stalls;
   #status: Status = "disconnected";
   /** Not connected, and not trying. */
   #ended = true;
@@ -53,12 +55,14 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     const json = toNative(options);
     this.url = options.url;
     this.#token = typeof options.token === "function" ? options.token : undefined;
-    this.#emitter = new Emitter((error, event) => this.#handlerFailed(error, event, undefined));
     const wake = WebSocketClient.#waker(new WeakRef(this));
     this.#native = native(() => new (nativeModule().Client)(json, wake));
+    this.#stalls = new Stalls(this.#native);
+    this.#emitter = new Emitter((error, event) => this.#handlerFailed(error, event, undefined), this.#stalls);
     this.#consumption = new Consumption(this.#native);
     this.#outbox = new Outbox(this.#native, options.queue ?? {}, (error) => this.#reportError(error));
     this.#host = {
+      stalls: this.#stalls,
       subscribe: (name) => void native(() => this.#native.subscribe(name)),
       unsubscribe: (id) => this.#native.unsubscribe(id),
       send: (channel, id, event, payload) => this.#outbox.send(channel, id, event, payload),
@@ -263,7 +267,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       case "token":
         return void this.#answerToken(report.request);
       case "stalled":
-        return void this.#emitter.emit("stalled", Math.round(report.duration));
+        return void this.#emitter.emit("stalled", Math.round(report.duration), this.#stalls.take());
     }
   }
 

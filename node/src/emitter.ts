@@ -1,3 +1,5 @@
+import type { Stalls } from "./stalls.js";
+
 /** @internal */
 export type Handler = (...args: any[]) => unknown;
 
@@ -17,9 +19,14 @@ export class Emitter {
   /** Lists are replaced, never changed: an emission under way keeps the one it began with. */
   readonly #entries = new Map<string, readonly Entry[]>();
   readonly #report: (error: unknown, event: string) => void;
+  readonly #stalls: Stalls;
+  readonly #channel: string | undefined;
 
-  constructor(report: (error: unknown, event: string) => void) {
+  /** `channel` is whose handlers these are, where not the client's. */
+  constructor(report: (error: unknown, event: string) => void, stalls: Stalls, channel?: string) {
     this.#report = report;
+    this.#stalls = stalls;
+    this.#channel = channel;
   }
 
   /** Adds a handler; the function that it returns removes it again. */
@@ -45,6 +52,8 @@ export class Emitter {
   emit(event: string, first?: unknown, second?: unknown): Promise<unknown>[] | undefined {
     const entries = this.#entries.get(event);
     if (entries === undefined) return undefined;
+    const overdue = this.#stalls.overdue;
+    if (overdue[0] !== 0) this.#stalls.found();
     let promises: Promise<unknown>[] | undefined;
     for (const entry of entries) {
       if (entry.removed) continue;
@@ -57,6 +66,7 @@ export class Emitter {
       } catch (error) {
         this.#report(error, event);
       }
+      if (overdue[0] !== 0) this.#stalls.found(this.#channel, event, entry.handler);
     }
     return promises;
   }

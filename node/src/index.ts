@@ -14,4 +14,5 @@ export type { ErrorCode, ErrorDetails } from "./errors.js";
 export { RealtimeManager, realtimeManager } from "./manager.js";
 export type { ChannelMessage, Gap, Message, Position, Receipt } from "./message.js";
 export type { ClientOptions, InboxOptions, QueueOptions, ReconnectOptions, TokenProvider } from "./options.js";
+export type { StalledHandler } from "./stalls.js";
 export type { Dump, Quality, Stats, Status } from "./stats.js";

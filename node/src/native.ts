@@ -25,6 +25,8 @@ export interface NativeClient {
   send(first: number, lines: string, binaries: Buffer[], wait: boolean): string | null;
   /** Takes the next batch: fills `records` and returns its texts as one JSON array; `null` where there is nothing. */
   drain(records: Float64Array): string | null;
+  /** One number in memory that is shared: not 0 once the event loop has been blocked for long, until the next batch is taken. */
+  overdue(): Uint32Array;
   /** The binary payloads of the batch that was drained last. */
   binaries(): Buffer[];
   /** The texts of the batch that was drained last, each by itself. */

@@ -8,8 +8,9 @@ use realtime_client::{ChannelId, Covered, Data, Driver, Error, Handle, LoadOn, R
 
 use crate::batch::Batch;
 use crate::fork::{Origin, forked};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, watch};
 use crate::options::Options;
+use crate::pulse::Overdue;
 use crate::report::stats_json;
 use crate::runtime::CLIENTS;
 use crate::sink::Sink;
@@ -32,8 +33,9 @@ impl Connection {
     pub fn open(options: Options, wake: impl Fn() + Send + Sync + 'static) -> Result<Self, Error> {
         let runtime = CLIENTS.handle()?;
         let _context = runtime.enter();
-        let inbox = Arc::new(Inbox::new(Box::new(wake)));
+        let inbox = Arc::new(Inbox::new(Box::new(wake), options.config.heartbeat_interval));
         let handle = Driver::spawn(options.config, options.transport, Sink::new(Arc::clone(&inbox)))?;
+        drop(runtime.spawn(watch(Arc::downgrade(&inbox))));
         Ok(Self { handle: ManuallyDrop::new(handle), inbox, origin: Origin::here() })
     }
 
@@ -144,6 +146,18 @@ impl Connection {
     /// The next batch. After a wake, call this until it returns `None`: only that arms the next wake.
     pub fn drain(&self) -> Option<Batch> {
         if self.check().is_ok() { self.inbox.pop() } else { None }
+    }
+
+    /// Raised while the host is stalled. The `stalled` report follows with the next [drain](Connection::drain).
+    pub fn overdue(&self) -> &Overdue {
+        self.inbox.overdue()
+    }
+
+    /// Tells that another event loop drains from now on: what waits has not waited for this one.
+    pub fn take_over(&self) {
+        if self.check().is_ok() {
+            self.inbox.take_over();
+        }
     }
 
     /// Gives the buffers of a batch back for the next ones.

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use realtime_client::Event;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
 
 use crate::batch::Batch;
+use crate::pulse::{Look, Overdue, Pulse};
 use crate::report::{event_json, stalled_json};
 
 /// Reports that may wait. Messages are bounded by the inbox of the client, receipts by its outbox; reports by this.
 const MAX_REPORTS: usize = 4096;
-/// A host that leaves a wake unanswered for this long is reported as stalled.
-const STALLED: Duration = Duration::from_secs(1);
 /// Empty batches kept for the next ones.
 const SPARE: usize = 4;
 
@@ -22,17 +23,20 @@ pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     /// Taken out by `close`, after which nothing wakes the host any more.
     wake: Mutex<Option<Wake>>,
+    overdue: Overdue,
+    /// Tells the watch to look now.
+    look: Arc<Notify>,
 }
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
+    pulse: Pulse,
     ready: VecDeque<(Batch, usize)>,
     spare: Vec<Batch>,
     /// The host was woken and has not seen the queue empty since.
     awake: bool,
-    woken_at: Option<Instant>,
     reports: usize,
     overflow: Overflow,
     closed: bool,
@@ -46,8 +50,18 @@ struct Overflow {
 }
 
 impl Inbox {
-    pub(crate) fn new(wake: Wake) -> Self {
-        Self { queue: Mutex::default(), wake: Mutex::new(Some(wake)) }
+    /// A host that is expected to give a sign of life as often as `heartbeat`, once [`watch`] runs.
+    pub(crate) fn new(wake: Wake, heartbeat: Duration) -> Self {
+        Self {
+            queue: Mutex::new(Queue::new(Pulse::new(Instant::now(), heartbeat))),
+            wake: Mutex::new(Some(wake)),
+            overdue: Overdue::default(),
+            look: Arc::default(),
+        }
+    }
+
+    pub(crate) fn overdue(&self) -> &Overdue {
+        &self.overdue
     }
 
     /// Takes a batch with so many reports, and gives an empty one back.
@@ -78,25 +92,47 @@ impl Inbox {
     /// The next batch. `None` arms the next wake.
     pub(crate) fn pop(&self) -> Option<Batch> {
         let mut queue = self.lock();
-        let stalled = queue.woken_at.take().map(|at| at.elapsed()).filter(|waited| *waited >= STALLED);
-        let next = match queue.ready.pop_front() {
-            Some((batch, reports)) => {
-                queue.reports -= reports;
-                Some(batch)
-            }
-            None => queue.overflow.take(),
-        };
-        match (next, stalled) {
-            (Some(mut batch), Some(waited)) => {
+        let now = Instant::now();
+        let stalled = queue.pulse.end(now);
+        let next = match stalled {
+            // First, and alone: what its handlers hear next is that.
+            Some(waited) => {
+                self.overdue.set(false);
+                let mut batch = queue.spare.pop().unwrap_or_default();
                 batch.report(&stalled_json(waited));
                 Some(batch)
             }
-            (Some(batch), None) => Some(batch),
-            (None, _) => {
-                queue.awake = false;
-                None
-            }
+            None => match queue.ready.pop_front() {
+                Some((batch, reports)) => {
+                    queue.reports -= reports;
+                    Some(batch)
+                }
+                None => queue.overflow.take(),
+            },
+        };
+        match next {
+            Some(_) => queue.pulse.begin(now),
+            None => queue.awake = false,
         }
+        next
+    }
+
+    /// The connection has opened or closed: an idle host is asked for signs of life only in between.
+    pub(crate) fn set_open(&self, open: bool) {
+        self.lock().pulse.set_open(open);
+        self.look.notify_one();
+    }
+
+    /// Another host takes over: what waits has not waited for this one.
+    pub(crate) fn take_over(&self) {
+        let mut queue = self.lock();
+        let now = Instant::now();
+        // Whatever it was, it was not this host.
+        let _ = queue.pulse.end(now);
+        if queue.awake {
+            queue.pulse.begin(now);
+        }
+        self.overdue.set(false);
     }
 
     /// Takes the buffers of a batch back.
@@ -115,9 +151,26 @@ impl Inbox {
     pub(crate) fn close(&self) {
         {
             let mut queue = self.lock();
-            *queue = Queue { closed: true, ..Queue::default() };
+            *queue = Queue { closed: true, ..Queue::new(Pulse::new(Instant::now(), Duration::ZERO)) };
         }
+        self.look.notify_one();
         *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// When to look again, if by itself; nothing once closed.
+    fn watch_once(&self) -> Option<Option<Instant>> {
+        loop {
+            let mut queue = self.lock();
+            if queue.closed {
+                return None;
+            }
+            match queue.pulse.look(Instant::now()) {
+                Look::Overdue => self.overdue.set(true),
+                Look::Probe => self.rouse(queue),
+                Look::At(at) => return Some(Some(at)),
+                Look::Idle => return Some(None),
+            }
+        }
     }
 
     fn rouse(&self, mut queue: MutexGuard<'_, Queue>) {
@@ -125,7 +178,11 @@ impl Inbox {
             return;
         }
         queue.awake = true;
-        queue.woken_at = Some(Instant::now());
+        let now = Instant::now();
+        queue.pulse.begin(now);
+        if queue.pulse.is_late(now) {
+            self.look.notify_one();
+        }
         // The host may drain from within the wake.
         drop(queue);
         if let Some(wake) = &*self.wake.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -135,6 +192,34 @@ impl Inbox {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches the host of an inbox until that is closed.
+pub(crate) async fn watch(inbox: Weak<Inbox>) {
+    let Some(told) = inbox.upgrade().map(|inbox| Arc::clone(&inbox.look)) else { return };
+    while let Some(next) = inbox.upgrade().and_then(|inbox| inbox.watch_once()) {
+        match next {
+            None => told.notified().await,
+            Some(at) => tokio::select! {
+                () = told.notified() => {}
+                () = sleep_until(at.into()) => {}
+            },
+        }
+    }
+}
+
+impl Queue {
+    fn new(pulse: Pulse) -> Self {
+        Self {
+            pulse,
+            ready: VecDeque::new(),
+            spare: Vec::new(),
+            awake: false,
+            reports: 0,
+            overflow: Overflow::default(),
+            closed: false,
+        }
     }
 }
 

@@ -31,6 +31,11 @@ impl Sink {
 impl Host for Sink {
     fn event(&mut self, event: Event) {
         match &event {
+            Event::Open(_) => self.inbox.set_open(true),
+            Event::Close { .. } => self.inbox.set_open(false),
+            _ => {}
+        }
+        match &event {
             Event::Message(message) => self.batch.message(message),
             Event::Direct(message) => self.batch.direct(message),
             Event::Receipt(receipt) => self.batch.receipt(receipt),

@@ -161,6 +161,63 @@ fn a_host_that_leaves_a_wake_unanswered_hears_that_it_was_stalled() {
 }
 
 #[test]
+fn a_host_that_is_long_at_a_batch_hears_it_first_and_can_tell_at_what() {
+    let server = EmbeddedServer::start("{}").unwrap();
+    let mut host = Host::new(server.url(), "").connect();
+    host.subscribe("room");
+    server.publish("room", "said", Data::Json("1".into())).unwrap();
+    host.woken.recv_timeout(TIMEOUT).unwrap();
+    let batch = host.connection.drain().unwrap();
+    assert!(!host.connection.overdue().take());
+    server.publish("room", "said", Data::Json("2".into())).unwrap();
+    let end = Instant::now() + TIMEOUT;
+    while !host.connection.overdue().take() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    host.take(&batch);
+    let batch = host.connection.drain().unwrap();
+    host.take(&batch);
+    assert!(host.events.last().unwrap().contains(r#""type":"stalled""#), "{:?}", host.events);
+    assert_eq!(host.payloads.len(), 1);
+    host.drain();
+    assert_eq!(host.payloads.len(), 2);
+    assert!(!host.connection.overdue().take(), "it is raised once a stall");
+}
+
+#[test]
+fn a_stall_in_which_nothing_comes_is_reported_too() {
+    let server = EmbeddedServer::start("{}").unwrap();
+    let mut host = Host::new(server.url(), r#","heartbeat":{"interval":100,"timeout":5000}"#).connect();
+    // Idle, and woken all the same; it leaves that for too long.
+    host.woken.recv_timeout(TIMEOUT).unwrap();
+    let end = Instant::now() + TIMEOUT;
+    while !host.connection.overdue().take() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    host.drain();
+    assert!(host.has(r#""type":"stalled""#));
+}
+
+#[test]
+fn a_host_that_takes_over_was_not_stalled() {
+    let server = EmbeddedServer::start("{}").unwrap();
+    let mut host = Host::new(server.url(), "").connect();
+    host.subscribe("room");
+    server.publish("room", "said", Data::Json("1".into())).unwrap();
+    let end = Instant::now() + TIMEOUT;
+    while !host.connection.overdue().take() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    host.connection.take_over();
+    host.drain();
+    assert_eq!(host.payloads.len(), 1);
+    assert!(!host.has(r#""type":"stalled""#));
+}
+
+#[test]
 fn reports_that_nobody_takes_are_bounded_and_the_last_status_is_kept() {
     let server = EmbeddedServer::start("{}").unwrap();
     let proxy = EmbeddedProxy::start(server.url()).unwrap();

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Buffer, BufferSlice, Float64ArraySlice, Function};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Float64ArraySlice, Function, Uint32Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Env, JsString, Result};
 use napi_derive::napi;
@@ -82,6 +82,15 @@ impl Client {
         // SAFETY: the array belongs to the caller, which is this thread and waits for us.
         let numbers = unsafe { records.as_mut() };
         converter.convert(env, numbers).map(Some)
+    }
+
+    /// Memory that is shared, to be asked for once.
+    #[napi]
+    pub fn overdue(&self) -> Uint32Array {
+        let overdue = self.connection.overdue().clone();
+        let word = overdue.word().as_ptr();
+        // SAFETY: the clone keeps the memory until the array is collected. JavaScript writes one aligned word, as atomics do.
+        unsafe { Uint32Array::with_external_data(word, 1, move |_, _| drop(overdue)) }
     }
 
     #[napi]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
-use realtime_bridge::{Data, Error, ErrorKind, Options};
+use realtime_bridge::{Data, Error, ErrorKind, Options, Overdue};
 
 use crate::channels::{Channels, DIRECT, Route};
 use crate::drain::{Cursor, Drain};
@@ -180,6 +180,16 @@ impl Connection {
         outcome.map(|()| more)
     }
 
+    /// Whether the event loop has been blocked for long, which is new; the report `stalled` follows.
+    fn take_overdue(&self) -> bool {
+        self.bridge.overdue().take()
+    }
+
+    /// Another event loop drains from now on.
+    fn take_over(&self) {
+        self.bridge.take_over();
+    }
+
     /// Wakes by writing to an eventfd or a pipe from now on, of which it takes a copy. `None`: only by `wait`.
     fn set_descriptor(&self, descriptor: Option<i32>) -> PyResult<()> {
         Ok(self.wake.set_descriptor(descriptor)?)
@@ -210,6 +220,10 @@ impl Connection {
 }
 
 impl Connection {
+    pub(crate) fn overdue(&self) -> &Overdue {
+        self.bridge.overdue()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }

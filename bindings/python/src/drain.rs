@@ -34,7 +34,7 @@ impl Cursor {
 /// One drain, in the thread of the event loop.
 pub(crate) struct Drain<'a, 'py> {
     pub(crate) py: Python<'py>,
-    /// Has the methods `_message`, `_result`, `_handler_failed`, `_undecodable`, `_send_failed` and `_report`.
+    /// Has the methods `_message`, `_result`, `_blocked`, `_handler_failed`, `_undecodable`, `_send_failed` and `_report`.
     pub(crate) client: &'a Bound<'py, PyAny>,
     /// By number of the request.
     pub(crate) futures: &'a Bound<'py, PyDict>,
@@ -44,6 +44,10 @@ pub(crate) struct Drain<'a, 'py> {
 impl<'py> Drain<'_, 'py> {
     /// Handles what is left of a batch. An error is one that must end the program: what follows it is still to be handled.
     pub(crate) fn run(&self, cursor: &mut Cursor) -> PyResult<()> {
+        if self.connection.overdue().take() {
+            // By nothing that is called here.
+            self.client.call_method0(pyo3::intern!(self.py, "_blocked"))?;
+        }
         while let Some(record) = cursor.batch.records().get(cursor.next) {
             if self.connection.is_closed() {
                 cursor.next = cursor.batch.records().len();
@@ -100,16 +104,22 @@ impl<'py> Drain<'_, 'py> {
         };
         let handler = route.handler.bind(self.py);
         let outcome = if route.with_message {
-            let message = self.build(batch, record, name, Some(route.event), data.clone())?;
+            let event = route.event.clone_ref(self.py);
+            let message = self.build(batch, record, name, Some(event), data.clone())?;
             handler.call1((data, message))
         } else {
             handler.call1((data,))
         };
+        if self.connection.overdue().take() {
+            let method = pyo3::intern!(self.py, "_blocked");
+            self.client.call_method1(method, (place(channel), route.event.bind(self.py), handler))?;
+        }
         match outcome {
             Ok(result) if result.is_none() => Ok(()),
             Ok(result) => {
                 let method = pyo3::intern!(self.py, "_result");
-                let deferred = self.client.call_method1(method, (place(channel), result, record.size))?;
+                let event = route.event.bind(self.py);
+                let deferred = self.client.call_method1(method, (place(channel), event, handler, result, record.size))?;
                 self.defer(channel, record.size, &deferred)
             }
             Err(error) if ends_the_program(self.py, &error) => Err(error),

@@ -6,6 +6,7 @@ import {
   type ChannelMessage,
   type Gap,
   type Receipt,
+  type StalledHandler,
   type Status,
 } from "realtime-client";
 import { FaultProxy, RealtimeServer } from "realtime-client/testing";
@@ -30,6 +31,7 @@ export async function accepted(): Promise<void> {
   client.on("message", ({ channel, data }) => [channel?.length, data]);
   client.on("hello", ({ name }, message) => [name.length, message.event satisfies "hello"]);
   client.on("stalled", async (duration) => duration.toFixed());
+  client.on("stalled", (_, handler: StalledHandler | undefined) => [handler?.channel, handler?.event, handler?.name]);
   await client.connect();
   const channel = client.channel<Events>("room").subscribe();
   const remove: () => void = channel.on("tick", ({ n }, message: ChannelMessage<{ n: number }, "tick">) => [

@@ -22,7 +22,7 @@ from ._outbox import Pending
 from ._realtime import VERSION as __version__
 from ._realtime import Message, Receipt
 from ._realtime import note_fork as _note_fork
-from ._types import ChannelState, Closed, Gap, Opened, Position, Quality, Stats, Status, StatusChange
+from ._types import ChannelState, Closed, Gap, Opened, Position, Quality, StalledHandler, Stats, Status, StatusChange
 
 __all__ = [
     "ChannelState",
@@ -41,6 +41,7 @@ __all__ = [
     "RealtimeError",
     "RealtimeManager",
     "Receipt",
+    "StalledHandler",
     "Stats",
     "Status",
     "StatusChange",

@@ -8,6 +8,7 @@ from typing import Any
 from ._emitter import Emitter, Listener
 from ._errors import RealtimeError
 from ._ordered import Ordered, Ticket
+from ._stalls import Place, Stalls
 
 logger = logging.getLogger("realtime_client")
 
@@ -15,12 +16,13 @@ logger = logging.getLogger("realtime_client")
 class Calls:
     """Calls the handlers of a client and its channels, and reports what they raise."""
 
-    def __init__(self, client: Emitter) -> None:
+    def __init__(self, client: Emitter, stalls: Stalls) -> None:
         self._client = client
-        self.ordered = Ordered(self.failed)
+        self._stalls = stalls
+        self.ordered = Ordered(self.failed, stalls)
         """The async handlers of the client's own events."""
         # What an "error" handler raises is not reported on "error".
-        self._ordered_errors = Ordered(_log_failed)
+        self._ordered_errors = Ordered(_log_failed, stalls)
 
     def emit(
         self,
@@ -29,15 +31,19 @@ class Calls:
         arguments: tuple[Any, ...],
         ordered: Ordered | None = None,
         ticket: Ticket | None = None,
+        channel: str | None = None,
     ) -> bool:
-        """Calls the handlers of an event, those that are async in their turn; `False` where there is none."""
+        """Calls the handlers of an event, those that are async in their turn; `False` where there is none.
+
+        Only while the client drains, which has looked for stalls before.
+        """
         listeners = emitter._listeners.get(event)
         if not listeners:
             return False
         for listener in listeners:
             if listener.once:
                 emitter._discard(event, listener)
-            self._call(listener, arguments, ordered or self.ordered, ticket)
+            self._call(listener, arguments, ordered or self.ordered, ticket, (channel, event, listener.handler))
         return True
 
     def failed(self, failure: BaseException) -> None:
@@ -52,31 +58,29 @@ class Calls:
         if not listeners:
             logger.warning("%s: %s", getattr(error, "code", "error"), error, exc_info=error.__cause__)
             return
+        self._stalls.settle(None)
         for listener in listeners:
             if listener.once:
                 self._client._discard("error", listener)
-            if listener.is_async:
-                self._ordered_errors.add(listener, (error,), None)
-                continue
-            try:
-                result = listener.call((error,))
-            except (Exception, asyncio.CancelledError) as failure:
-                _log_failed(failure)
-            else:
-                if result is not None and inspect.isawaitable(result):
-                    self._ordered_errors.add(result, (), None)
+            place = (None, "error", listener.handler)
+            self._call(listener, (error,), self._ordered_errors, None, place)
 
-    def _call(self, listener: Listener, arguments: tuple[Any, ...], ordered: Ordered, ticket: Ticket | None) -> None:
+    def _call(
+        self, listener: Listener, arguments: tuple[Any, ...], ordered: Ordered, ticket: Ticket | None, place: Place
+    ) -> None:
         if listener.is_async:
-            ordered.add(listener, arguments, ticket and ticket.take())
+            ordered.add(listener, arguments, ticket and ticket.take(), place)
             return
         try:
             result = listener.call(arguments)
         except (Exception, asyncio.CancelledError) as failure:
-            self.failed(failure)
+            self._stalls.settle(place)
+            ordered.failed(failure)
         else:
+            if self._stalls.is_overdue():
+                self._stalls.found(place)
             if result is not None and inspect.isawaitable(result):
-                ordered.add(result, (), ticket and ticket.take())
+                ordered.add(result, (), ticket and ticket.take(), place)
 
 
 def _log_failed(failure: BaseException) -> None:

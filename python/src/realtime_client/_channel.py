@@ -53,7 +53,7 @@ class RealtimeChannel(Emitter):
         self._early: deque[Message] = deque()
         self._early_bytes = 0
         self._unhandled = 0
-        self._ordered = Ordered(client._handler_failed)
+        self._ordered = Ordered(client._handler_failed, client._stalls)
         self._loader: Loader | None = None
         self._load_at_first = False
         self._loading: Mapping[str, Any] | None = None
@@ -216,7 +216,8 @@ class RealtimeChannel(Emitter):
         event = message.event
         handled = False
         if event is not None and event != "gap":
-            handled = self._client._calls.emit(self, event, (message.data, message), self._ordered, ticket)
+            arguments = (message.data, message)
+            handled = self._client._calls.emit(self, event, arguments, self._ordered, ticket, self._name)
         for tap in self._taps:
             if not tap.ended:
                 tap.put(message, ticket.take())
@@ -249,7 +250,7 @@ class RealtimeChannel(Emitter):
             self._end_taps(self._error)
 
     def _on_gap(self, report: Mapping[str, Any]) -> None:
-        self._client._calls.emit(self, "gap", (_gap(self._name, report),), self._ordered)
+        self._client._calls.emit(self, "gap", (_gap(self._name, report),), self._ordered, channel=self._name)
 
     def _linked(self, link: Link) -> None:
         """The native side knows the channel by its number, and now what its hook wants."""
@@ -258,7 +259,10 @@ class RealtimeChannel(Emitter):
     def _on_load(self, report: Mapping[str, Any]) -> None:
         self._loading = report
         # After the "gap" handlers; the native side has waited for all others.
-        self._ordered.add(Listener(self._load, False), (report,), None)
+        self._add_load(report)
+
+    def _add_load(self, report: Mapping[str, Any]) -> None:
+        self._ordered.add(Listener(self._load, False), (report,), None, (self._name, "gap", self._loader))
 
     async def _load(self, report: Mapping[str, Any]) -> None:
         loader, position = self._loader, None
@@ -272,7 +276,7 @@ class RealtimeChannel(Emitter):
         except BaseException:
             if is_ending():
                 # Where the loop goes on after all, this is what goes on first.
-                self._ordered.add(Listener(self._load, False), (report,), None)
+                self._add_load(report)
             else:
                 self._loaded(report, None)
             raise
@@ -296,7 +300,7 @@ class RealtimeChannel(Emitter):
 
     def _forget_loop(self) -> None:
         self._ready, self._leaving, self._taps = [], [], []
-        self._ordered = Ordered(self._client._handler_failed)
+        self._ordered = Ordered(self._client._handler_failed, self._client._stalls)
         if self._loading is not None:
             self._on_load(self._loading)
 

@@ -18,6 +18,7 @@ from ._options import TokenProvider, write_options
 from ._ordered import Ticket
 from ._outbox import Outbox, Pending
 from ._realtime import Encoded, Message, Receipt, encode
+from ._stalls import Stalls
 from ._tokens import Tokens
 from ._types import NO_STATS, Closed, Opened, Stats, Status, StatusChange, stats_from_report
 
@@ -43,7 +44,8 @@ class WebSocketClient(Emitter):
       Where nobody listens, it is logged (`logging.getLogger("realtime_client")`);
     - `"message"` (`Message`): every message, of any channel;
     - `"binary"` (`bytes`, `Message`): binary messages of the backend to this client;
-    - `"stalled"` (seconds): the event loop was blocked for so long that messages waited more than a second;
+    - `"stalled"` (seconds, `StalledHandler` or `None`): the event loop was blocked for a second or more, and in which
+      handler, where that is known. The connection does not notice: pings are answered meanwhile;
     - any other name: messages of the backend to this client of that type (payload, `Message`).
 
     Async handlers run one after the other; how many arguments a handler gets is said at `on`.
@@ -161,6 +163,7 @@ class WebSocketClient(Emitter):
         self._connecting: list[Pending[None]] = []
         self._settling: list[Pending[None]] = []
         self._unhandled = 0
+        self._stalls = Stalls()
         self._reset_handlers()
 
     # What an application calls.
@@ -338,6 +341,7 @@ class WebSocketClient(Emitter):
         link = self._link
         if link is None:
             link = self._link = Link(self._options, self._waits)
+            self._stalls.watch(link.native.take_overdue)
             for channel in self._channels.values():
                 self._number(channel, link)
             self._refresh_all_routes()
@@ -375,6 +379,7 @@ class WebSocketClient(Emitter):
     def _abandon(self) -> None:
         """Closes at once, without hearing what becomes of it."""
         link, self._link = self._link, None
+        self._stalls.watch(None)
         self._seen = Status.DISCONNECTED
         if link is not None:
             link.close()
@@ -397,7 +402,7 @@ class WebSocketClient(Emitter):
     # Handlers.
 
     def _reset_handlers(self) -> None:
-        self._calls = Calls(self)
+        self._calls = Calls(self, self._stalls)
 
     def _listeners_changed(self, event: str) -> None:
         if event == "message":
@@ -451,14 +456,21 @@ class WebSocketClient(Emitter):
             self._unhandled += not handled
         return ticket.is_taken
 
-    def _result(self, number: int | None, result: object, size: int) -> bool:
+    def _result(self, number: int | None, event: str, handler: object, result: object, size: int) -> bool:
         """What a routed handler has returned. `True` where the message is consumed later."""
         if not inspect.isawaitable(result) or self._link is None:
             return False
         channel = None if number is None else self._by_number.get(number)
         ticket = Ticket(partial(self._link.native.consumed, number), size)
-        (self._calls.ordered if channel is None else channel._ordered).add(result, (), ticket.take())
+        place = (None if channel is None else channel.name, event, handler)
+        (self._calls.ordered if channel is None else channel._ordered).add(result, (), ticket.take(), place)
         return True
+
+    def _blocked(self, number: int | None = None, event: str | None = None, handler: object = None) -> None:
+        """The loop was blocked for long: in this handler, or in none that the native side has called."""
+        channel = None if number is None else self._by_number.get(number)
+        name = None if channel is None else channel.name
+        self._stalls.found(None if event is None else (name, event, handler))
 
     def _handler_failed(self, failure: BaseException) -> None:
         self._calls.failed(failure)
@@ -529,7 +541,7 @@ class WebSocketClient(Emitter):
             self._outbox.pump(self._link)
 
     def _on_stalled(self, report: Mapping[str, Any]) -> None:
-        self._calls.emit(self, "stalled", (report["duration"] / 1000,))
+        self._calls.emit(self, "stalled", (report["duration"] / 1000, self._stalls.take()))
 
     def _on_token(self, report: Mapping[str, Any]) -> None:
         if self._link is not None:

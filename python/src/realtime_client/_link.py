@@ -26,6 +26,7 @@ class Link:
     def attach(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], bool]) -> None:
         """Lets `loop` call `drain` when there is something; `True` from it means that there may be more."""
         self.loop, self._drain = loop, drain
+        self.native.take_over()
         if not self._watch(loop) and self._thread is None:
             self._thread = threading.Thread(target=self._wait, name="realtime-wake", daemon=True)
             self._thread.start()

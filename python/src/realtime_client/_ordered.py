@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ._emitter import Listener
+from ._stalls import Place, Stalls, Steps
 
 _PAUSE = 1.0
 """Seconds until handlers go on after all tasks were cancelled, where the loop still runs then."""
@@ -42,39 +43,46 @@ class Ordered:
     Its queue is bounded by the inbox: what waits here is not consumed, and the server holds back what does not fit.
     """
 
-    def __init__(self, failed: Callable[[BaseException], None]) -> None:
-        self._failed = failed
-        self._jobs: deque[tuple[Listener | Awaitable[Any], tuple[Any, ...], Ticket | None]] = deque()
+    def __init__(self, failed: Callable[[BaseException], None], stalls: Stalls) -> None:
+        self.failed = failed
+        self._stalls = stalls
+        self._jobs: deque[tuple[Listener | Awaitable[Any], tuple[Any, ...], Ticket | None, Place]] = deque()
+        self._running: Place | None = None
         self._active = False
 
-    def add(self, job: Listener | Awaitable[Any], arguments: tuple[Any, ...], ticket: Ticket | None) -> None:
-        self._jobs.append((job, arguments, ticket))
+    def add(
+        self, job: Listener | Awaitable[Any], arguments: tuple[Any, ...], ticket: Ticket | None, place: Place
+    ) -> None:
+        self._jobs.append((job, arguments, ticket, place))
         if not self._active:
             self._start()
 
     def _start(self) -> None:
         self._active = True
-        task = _Worker(self._run(), loop=asyncio.get_running_loop(), name="realtime handlers")
+        steps = Steps(self._run(), self._stalls, lambda: self._running)
+        task = _Worker(steps, loop=asyncio.get_running_loop(), name="realtime handlers")
         task.add_done_callback(self._done)
 
     async def _run(self) -> None:
         worker = asyncio.current_task()
         assert isinstance(worker, _Worker)
         while self._jobs:
-            job, arguments, ticket = self._jobs.popleft()
+            job, arguments, ticket, self._running = self._jobs.popleft()
             worker.cancelled_from_outside = False
             try:
                 result = job.call(arguments) if isinstance(job, Listener) else job
                 if inspect.isawaitable(result):
                     await result
             except Exception as error:
-                self._failed(error)
+                self.failed(error)
             except asyncio.CancelledError as error:
                 if worker.is_cancelling():
                     raise
                 # The handler's own: something that it awaited was cancelled.
-                self._failed(error)
+                self.failed(error)
             finally:
+                self._stalls.settle(self._running)
+                self._running = None
                 if ticket is not None:
                     ticket.release()
 
@@ -93,7 +101,7 @@ class Ordered:
             self._start()
 
     def __del__(self) -> None:
-        for job, _, _ in self._jobs:
+        for job, *_ in self._jobs:
             if inspect.iscoroutine(job):
                 job.close()
 

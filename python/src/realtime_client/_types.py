@@ -116,6 +116,20 @@ class Gap:
     """The last missing offset of `epoch`."""
 
 
+@dataclass(frozen=True)
+class StalledHandler:
+    """The handler that the event loop was blocked in; the second argument of `"stalled"` handlers."""
+
+    channel: str | None
+    """The channel whose handler it is; `None` for one of the client."""
+    event: str
+    """What it handled; `"gap"` for a loader of `channel.on_gap`."""
+    name: str
+    """Module and name of the function."""
+    source: str | None
+    """File and line of the function, where it is written in Python."""
+
+
 class Position(NamedTuple):
     """A place in a channel's history, and everything up to it."""
 
