@@ -35,7 +35,13 @@ fn changing_ones_mind_costs_no_memory_and_one_request() {
             assert_eq!(bench.session.channel_state(room), ChannelState::Idle);
         }
         bench.drain();
-        assert_eq!((bench.events.len(), bench.frames.len()), (0, 0), "{:?}", bench.events);
+        // Whoever waits for the end of a subscription that never began hears of it, once.
+        assert!(
+            matches!(&bench.events[..], [Event::Channel { state: ChannelState::Idle, .. }]),
+            "{:?}",
+            bench.events
+        );
+        assert_eq!(bench.frames.len(), 0);
         let room = bench.subscribe("room");
         bench.clear();
         for _ in 0..1000 {

@@ -276,6 +276,10 @@ impl Session {
             channel.changed = false;
             let (state, wanted, asked) = (channel.state, channel.wanted, channel.asked);
             let waits = wanted && channel.request.is_none() && state == ChannelState::Subscribing;
+            if state == ChannelState::Idle && channel.told == state {
+                // Subscribed and left within one turn: whoever waits for the end hears of it all the same.
+                self.event(Event::Channel { channel: id, state, error: None });
+            }
             self.set_channel_state(id, state, None);
             if connected && waits {
                 self.send_subscribe(id);
