@@ -60,7 +60,7 @@ export class RealtimeServer {
     return this.#url;
   }
 
-  /** Starts it; after a stop again on the same port, with nothing in memory. */
+  /** Starts it. After a stop it is a new server that knows what `data` holds, on the same port. */
   async start(): Promise<this> {
     const url = await this.#native.start().catch(rethrow);
     this.#url = url;
@@ -68,7 +68,7 @@ export class RealtimeServer {
     return this;
   }
 
-  /** Stops it: connections are closed, and the history is gone. */
+  /** Stops it: connections are closed, and the history is gone, but for what `data` holds. */
   async stop(): Promise<void> {
     this.#url = undefined;
     await this.#native.stop().catch(rethrow);

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { FaultProxy, RealtimeServer } from "realtime-client/testing";
 import { collect, connected, next, startProxy, startServer } from "./support.mjs";
@@ -79,4 +82,31 @@ test("cut and restore, stall, delay, limit, dropAfter, and the counters", async 
   assert.equal(answered, false);
   proxy.restore();
   await sending;
+});
+
+test("a server with data comes back with its histories and receipts", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "realtime-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const server = await startServer(t, { data: join(folder, "data") });
+  const client = await connected(t, server.url);
+  const room = client.channel("room");
+  const [got, gaps] = [collect(room, "said"), collect(room, "gap")];
+  await room.subscribe().ready();
+  const before = await room.send("said", 1);
+  await got.reach(1);
+  const opened = next(client, "open");
+  await server.stop();
+  await server.start();
+  // Published while the client may still be away: it is in the history that goes on.
+  assert.equal(server.publish("room", "said", 2), 2);
+  const after = await room.send("said", 3);
+  await got.reach(3);
+  assert.deepEqual(
+    got.items.map((message) => message.data),
+    [1, 2, 3],
+  );
+  assert.deepEqual([after.epoch, after.offset, after.duplicate], [before.epoch, 3, false]);
+  assert.equal(gaps.items.length, 0);
+  assert.equal((await opened)[0].resumed, true);
+  assert.equal(client.getStats().reconnects, 1);
 });

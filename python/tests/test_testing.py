@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +140,23 @@ def test_the_fixture_is_there_for_plain_and_async_tests(pytester: pytest.Pyteste
     )
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
+
+
+async def test_a_server_with_data_comes_back_with_its_histories_and_receipts(tmp_path: Path) -> None:
+    async with RealtimeServer(data=str(tmp_path / "data")) as server, WebSocketClient(server.url, **FAST) as client:
+        channel = client.channel("room")
+        got, gaps, opened = Heard(channel, "said"), Heard(channel, "gap"), Heard(client, "open")
+        await channel.subscribe()
+        before = await channel.send("said", 1)
+        await got.count(1)
+        await server.stop()
+        await server.start()
+        # Published while the client may still be away: it is in the history that goes on.
+        assert server.publish("room", "said", 2) == 2
+        after = await channel.send("said", 3)
+        assert await got.count(3) == [1, 2, 3]
+        assert (after.epoch, after.offset, after.duplicate) == (before.epoch, 3, False)
+        assert gaps.values == []
+        ((opening,),) = opened.all[-1:]
+        assert opening.resumed
+        assert client.get_stats().reconnects == 1

@@ -119,7 +119,8 @@ impl<'py> Drain<'_, 'py> {
             Ok(result) => {
                 let method = pyo3::intern!(self.py, "_result");
                 let event = route.event.bind(self.py);
-                let deferred = self.client.call_method1(method, (place(channel), event, handler, result, record.size))?;
+                let deferred =
+                    self.client.call_method1(method, (place(channel), event, handler, result, record.size))?;
                 self.defer(channel, record.size, &deferred)
             }
             Err(error) if ends_the_program(self.py, &error) => Err(error),

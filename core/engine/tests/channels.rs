@@ -36,11 +36,7 @@ fn changing_ones_mind_costs_no_memory_and_one_request() {
         }
         bench.drain();
         // Whoever waits for the end of a subscription that never began hears of it, once.
-        assert!(
-            matches!(&bench.events[..], [Event::Channel { state: ChannelState::Idle, .. }]),
-            "{:?}",
-            bench.events
-        );
+        assert!(matches!(&bench.events[..], [Event::Channel { state: ChannelState::Idle, .. }]), "{:?}", bench.events);
         assert_eq!(bench.frames.len(), 0);
         let room = bench.subscribe("room");
         bench.clear();
