@@ -88,6 +88,11 @@ impl Hold {
         self.held.take_if(|held| held.load == load && held.ask.is_none())
     }
 
+    /// Ends whatever load there is. What the last snapshot contains stays contained.
+    pub(crate) fn give_up(&mut self) -> Option<Held> {
+        self.held.take()
+    }
+
     /// Ends whatever load there is, and forgets what a snapshot contains.
     pub(crate) fn clear(&mut self) -> Option<Held> {
         self.covered = None;

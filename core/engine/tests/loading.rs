@@ -206,6 +206,22 @@ fn giving_up_the_wish_lets_go_of_what_waits() {
 }
 
 #[test]
+fn what_was_loaded_is_left_out_also_where_no_more_is_wanted() {
+    let (mut bench, id) = loading(LoadOn::Gap);
+    bench.message("room", 20, "20");
+    consume_all(&mut bench, id);
+    let (load, ..) = loads(&bench)[0];
+    loaded(&mut bench, id, load, covered(None, 22));
+    bench.clear();
+    bench.session.load_on(bench.now, id, LoadOn::Never);
+    bench.drain();
+    for offset in 21..25 {
+        bench.message("room", offset, &offset.to_string());
+    }
+    assert_eq!(bench.payloads(), ["23", "24"]);
+}
+
+#[test]
 fn a_subscription_can_begin_with_a_load() {
     let mut bench = Bench::connected(config());
     let id = bench.session.channel("room").unwrap();

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use realtime_engine::{
-    Attempt, ChannelId, Config, Data, Event, Output, Protocol, RequestId, Session, Status, Timestamp, Token, WhenFull,
+    Attempt, ChannelId, ChannelState, Config, Covered, Data, Event, LoadOn, Output, Protocol, RequestId, Session, Status, Timestamp, Token, WhenFull,
 };
 
 use crate::checker::{Checker, Invariant, Rules};
@@ -27,6 +27,10 @@ pub(crate) struct Client {
     pub(crate) rules: Rules,
     gives_up: bool,
     slow: bool,
+    /// When its application loads snapshots.
+    load_on: LoadOn,
+    /// Loads that it was asked for: of which channel, under which number.
+    pub(crate) loads: Vec<(usize, u64)>,
     unconsumed: VecDeque<(Option<ChannelId>, u64)>,
     names: HashMap<ChannelId, usize>,
     next: u64,
@@ -76,6 +80,11 @@ impl Client {
             rules,
             gives_up: config.max_attempts.is_some(),
             slow: rng.f64() < profile.slow_share,
+            load_on: match rng.f64() < profile.load_share && !plain {
+                true => [LoadOn::Gap, LoadOn::GapAndSubscribe][rng.usize(0..2)],
+                false => LoadOn::Never,
+            },
+            loads: Vec::new(),
             session: Session::new(config, now, rng.u64(..)).unwrap(),
             unconsumed: VecDeque::new(),
             names: HashMap::new(),
@@ -84,6 +93,11 @@ impl Client {
     }
 
     pub(crate) fn subscribe(&mut self, now: Timestamp, channel: usize, checker: &mut Checker) {
+        if self.load_on != LoadOn::Never && !checker.is_subscribed(self.index, channel) {
+            let id = self.channel(channel);
+            self.session.load_on(now, id, self.load_on);
+            checker.loads_on(self.index, channel, self.load_on);
+        }
         let id = self.session.subscribe(now, &name(channel)).unwrap();
         self.names.insert(id, channel);
         checker.subscribed(self.index, channel);
@@ -99,16 +113,38 @@ impl Client {
         self.session.channel(&name(channel)).unwrap()
     }
 
-    /// Sends one message; its number, unless it was refused at once.
-    pub(crate) fn publish(
+    /// Wants no snapshots of a channel any more.
+    pub(crate) fn give_up_loading(&mut self, now: Timestamp, channel: usize, checker: &mut Checker) {
+        if self.load_on != LoadOn::Never {
+            let id = self.channel(channel);
+            self.session.load_on(now, id, LoadOn::Never);
+            checker.loads_on(self.index, channel, LoadOn::Never);
+        }
+    }
+
+    /// Has loaded, or failed to.
+    pub(crate) fn loaded(
         &mut self,
         now: Timestamp,
         channel: usize,
+        load: u64,
+        covered: Option<Covered>,
+        checker: &mut Checker,
+    ) {
+        let id = self.channel(channel);
+        checker.loaded(self.index, channel, load, covered.as_ref());
+        self.session.loaded(now, id, load, covered);
+    }
+
+    /// Sends one message into a channel, or to the server's application; its number, unless it was refused at once.
+    pub(crate) fn send(
+        &mut self,
+        now: Timestamp,
+        channel: Option<usize>,
         binary: bool,
         rng: &mut fastrand::Rng,
         checker: &mut Checker,
     ) -> Option<u64> {
-        let id = self.channel(channel);
         let n = self.next + 1;
         let text = format!("{{\"c\":{},\"n\":{n},\"pad\":\"{}\"}}", self.index, "x".repeat(rng.usize(0..100)));
         let payload = if binary { Data::Binary(Bytes::from(text)) } else { Data::Json(Bytes::from(text)) };
@@ -116,7 +152,13 @@ impl Client {
             WhenFull::DropOldest => self.session.budget().reserve_anyway(payload.bytes().len()),
             _ => self.session.budget().reserve(payload.bytes().len())?,
         };
-        self.session.publish(now, RequestId(n), id, "e".into(), payload, permit).ok()?;
+        match channel {
+            Some(channel) => {
+                let id = self.channel(channel);
+                self.session.publish(now, RequestId(n), id, "e".into(), payload, permit).ok()?;
+            }
+            None => self.session.send(now, RequestId(n), Some("note".into()), payload, permit).ok()?,
+        }
         self.next = n;
         checker.published(self.index, n, channel);
         Some(n)
@@ -170,11 +212,30 @@ impl Client {
                     None => checker.plain_delivered(index, channel, &message.event, payload),
                 }
             }
-            Event::Direct(message) => self.unconsumed.push_back((None, message.size)),
+            Event::Direct(message) => {
+                self.unconsumed.push_back((None, message.size));
+                // In the plain dialect a refusal has no other way.
+                if message.event.as_deref() != Some("error") {
+                    checker.direct(index, message.payload.bytes());
+                }
+            }
+            Event::Load(load) => {
+                let channel = self.names[&load.gap.channel];
+                let unconsumed = self.unconsumed.iter().any(|(of, _)| *of == Some(load.gap.channel));
+                checker.load(index, channel, &load, unconsumed);
+                self.loads.push((channel, load.load));
+            }
+            Event::Channel { channel, state: ChannelState::Failed, error } => {
+                let code = error.map_or("", |error| error.code());
+                // Who gives up for now keeps what it declared.
+                if code != "max_attempts" {
+                    checker.refused(index, self.names[&channel], code);
+                }
+            }
             Event::Gap(gap) => checker.gap(index, self.names[&gap.channel], &gap),
             Event::Receipt(receipt) => {
                 let place = receipt.epoch.as_ref().map(|epoch| epoch.as_str()).zip(receipt.offset);
-                checker.receipt(index, receipt.request.0, place);
+                checker.receipt(index, receipt.request.0, receipt.acknowledged, place);
             }
             Event::SendFailed { request, error } => checker.failed(index, request.0, error.code()),
             Event::Open(_) => checker.opened(index),

@@ -6,6 +6,7 @@ use realtime_engine::wire::{CloseCode, SUBPROTOCOL_V1};
 use realtime_engine::{Attempt, Input, OpenError, OpenRequest, Output, Status, Timestamp};
 use realtime_server::hub::{self, ConnectionId, Dialect};
 
+use crate::guard::user_name;
 use crate::link::{Direction, Link, Packet};
 use crate::profile::SECRET;
 use crate::world::{Event, MILLI, SECOND, World};
@@ -37,11 +38,14 @@ impl World {
                 self.count("disconnect()");
                 self.at(wait, Event::Connect(index));
             }
+            14..15 => client.give_up_loading(now, channel, &mut self.checker),
+            15..17 => self.say_to_somebody(),
             _ => {
                 for _ in 0..self.rng.u64(1..=self.profile.burst) {
                     if self.checker.messages < self.profile.messages {
                         let binary = !self.clients[index].plain && self.rng.u32(0..10) == 0;
-                        self.clients[index].publish(now, channel, binary, &mut self.rng, &mut self.checker);
+                        let to = (self.rng.f64() >= self.profile.send_share).then_some(channel);
+                        self.clients[index].send(now, to, binary, &mut self.rng, &mut self.checker);
                     }
                 }
             }
@@ -92,6 +96,9 @@ impl World {
                 Output::RequestToken { request } => self.ask_token(index, request),
                 _ => {}
             }
+        }
+        for (channel, load) in std::mem::take(&mut self.clients[index].loads) {
+            self.begin_load(index, channel, load);
         }
         if self.clients[index].has_unconsumed() {
             let slow = self.clients[index].is_slow() && !self.calm;
@@ -162,7 +169,7 @@ impl World {
     }
 
     fn token(&self, client: usize, life: u64) -> String {
-        let claims = serde_json::json!({ "sub": format!("user-{client}"), "exp": self.now / SECOND + life });
+        let claims = serde_json::json!({ "sub": user_name(client), "exp": self.now / SECOND + life });
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
         jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
     }
@@ -207,6 +214,7 @@ impl World {
             self.count("late answer to a connect");
         }
         self.links.insert(id, link);
+        self.senders.insert(id, client);
         self.clients[client].link = Some((attempt, id));
         let v1 = open.subprotocols.iter().any(|offer| offer == SUBPROTOCOL_V1);
         let dialect = if v1 { Dialect::V1 } else { Dialect::Plain };

@@ -32,6 +32,11 @@ impl World {
                 self.at(until - self.now, Event::Wake(client));
                 "sleeping machine"
             }
+            76..79 if self.profile.durable => {
+                let wait = self.rng.u64(0..30) * SECOND;
+                self.disk.fails_until(self.now + wait);
+                "failing disk"
+            }
             76..82 => {
                 self.clients[client].busy_until = self.now + self.rng.u64(1..120) * SECOND;
                 "busy application"
@@ -46,15 +51,15 @@ impl World {
                 self.restart(true);
                 "restart with history"
             }
-            91..95 if self.profile.restarts && self.server_up && !self.hub.is_draining() => {
+            91..95 if (self.profile.restarts || self.profile.durable) && self.server_up && !self.hub.is_draining() => {
                 self.hub.drain(self.now / 1000, 1000, 5000);
                 self.drain_hub();
                 self.at(6 * SECOND, Event::Restart);
                 "drain"
             }
-            95.. if self.profile.restarts && self.server_up => {
+            95.. if (self.profile.restarts || self.profile.durable) && self.server_up => {
                 self.restart(false);
-                "restart without history"
+                if self.profile.durable { "kill of a durable server" } else { "restart without history" }
             }
             _ => {
                 self.cut(one);

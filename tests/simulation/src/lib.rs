@@ -4,15 +4,20 @@
 //! it sees what applications see. `docs/simulation.md` says what is simulated and what must hold.
 #![allow(clippy::unwrap_used, missing_docs, missing_debug_implementations)]
 
+mod application;
 pub mod checker;
 mod client;
+mod disk;
 mod driver;
 mod faults;
 pub mod fuzz;
+mod guard;
 mod link;
+mod loading;
 mod network;
 mod profile;
 mod server;
+mod settle;
 mod world;
 
 pub use checker::{Invariant, Violation};

@@ -1,9 +1,13 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use realtime_engine::WhenFull;
 use realtime_engine::wire::{Limits, Window};
 use realtime_server::Auth;
-use realtime_server::hub::{HistoryConfig, HubConfig};
+use realtime_server::hub::{AllowAll, HistoryConfig, HubConfig};
+
+use crate::checker::ServerRules;
+use crate::guard::Guard;
 
 /// What tokens are signed with.
 pub(crate) const SECRET: &[u8] = b"simulated";
@@ -36,6 +40,16 @@ pub struct Profile {
     pub stutter: bool,
     /// The share of clients that consume slowly.
     pub slow_share: f64,
+    /// The server has a store: it loses no history, only what is not on disk.
+    pub durable: bool,
+    /// The server's application takes what clients send to it, and answers.
+    pub application: bool,
+    /// Of what applications send, the share that goes to the server's application.
+    pub send_share: f64,
+    /// The share of clients that load snapshots.
+    pub load_share: f64,
+    /// Some may not publish or subscribe everywhere; wants tokens.
+    pub guarded: bool,
 }
 
 impl Profile {
@@ -57,6 +71,11 @@ impl Profile {
             auth: rng.f64() < 0.3,
             stutter: rng.f64() < 0.2,
             slow_share: [0.0, 0.3, 0.8][rng.usize(0..3)],
+            durable: rng.f64() < 0.4,
+            application: rng.f64() < 0.7,
+            send_share: [0.0, 0.1, 0.5][rng.usize(0..3)],
+            load_share: [0.0, 0.3, 0.8][rng.usize(0..3)],
+            guarded: rng.bool(),
         }
     }
 
@@ -78,7 +97,9 @@ impl Profile {
     /// subscribe again and again what they do not consume; the last frame may top it by a channel's window and one message.
     pub(crate) fn inbox_bound(&self) -> u64 {
         let window = self.window();
-        let bound = window.connection * 2 + window.channel + 1024;
+        // What the application says is in no window; a frame of it may come while the client still reads.
+        let direct = if self.application { 16 << 10 } else { 0 };
+        let bound = window.connection * 2 + window.channel + 1024 + direct;
         // The client gives credit for what came twice as well.
         if self.stutter { bound * 2 } else { bound }
     }
@@ -101,8 +122,30 @@ impl Profile {
             },
             writer_bytes: if self.small_windows { 1 << 10 } else { 1 << 20 },
             writer_hard_bytes: if self.small_windows { 64 << 10 } else { 8 << 20 },
+            staged_bytes: if self.small_windows { 4 << 10 } else { 64 << 20 },
             auth: if self.auth { Auth::hs256(SECRET) } else { Auth::None },
+            authorizer: if self.is_guarded() {
+                Arc::new(Guard { clients: self.clients, channels: self.channels })
+            } else {
+                Arc::new(AllowAll)
+            },
+            application: self.application,
             ..HubConfig::default()
+        }
+    }
+
+    /// Whom a guard lets in it tells by the tokens.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded && self.auth
+    }
+
+    pub(crate) fn server_rules(&self) -> ServerRules {
+        ServerRules {
+            evicts: self.small_history,
+            durable: self.durable,
+            application: self.application,
+            guarded: self.is_guarded(),
+            stutters: self.stutter,
         }
     }
 

@@ -27,6 +27,8 @@ impl World {
                     self.send(connection.0, Direction::Down, Packet::Close(code));
                     self.at(0, Event::Gone { link: connection.0, direction: Direction::Up });
                 }
+                hub::Output::Persist(batch) => self.persist(batch),
+                hub::Output::Sent { connection, content, .. } => self.application_gets(connection, &content),
                 _ => {}
             }
         }
@@ -77,12 +79,15 @@ impl World {
         }
         for frame in frames {
             self.trace(|| format!("server  -> {id} {}", shown(&frame)));
+            if self.profile.durable {
+                self.checker.leaves(&frame);
+            }
             self.send(id, Direction::Down, Packet::Frame(frame));
         }
         more
     }
 
-    /// The server goes, with or without all that it had in memory, and comes back.
+    /// The server goes, with or without all that it had in memory, and comes back with what is on its disk.
     pub(crate) fn restart(&mut self, remembers: bool) {
         self.trace(|| format!("server restarts, remembers: {remembers}"));
         for id in self.links.keys().copied().collect::<Vec<_>>() {
@@ -95,17 +100,28 @@ impl World {
             }
         }
         if !remembers {
-            self.hub = Hub::new(self.profile.hub(), self.rng.u64(..));
+            self.hub = self.start_hub();
             self.hub_tick.cancel();
-            self.checker.restarted = true;
+            self.checker.restarted();
+            self.drain_hub();
         }
         self.server_up = false;
         let wait = self.rng.u64(0..20) * SECOND;
         self.at(wait, Event::ServerUp);
     }
 
+    fn start_hub(&mut self) -> Hub {
+        let seed = self.rng.u64(..);
+        if self.profile.durable { self.restore_hub(seed) } else { Hub::new(self.profile.hub(), seed) }
+    }
+
     fn check_hub(&mut self) {
         let stats = self.hub.stats();
+        // One more is taken while there is any room.
+        let bound = self.hub.config().staged_bytes as u64 + 1000;
+        if stats.staged_bytes > bound {
+            self.checker.violation(Invariant::Bounded, format!("{} bytes wait for the disk", stats.staged_bytes));
+        }
         if self.profile.small_history {
             // 20 messages a channel, each of at most 400 bytes with what it costs, in both dialects.
             let bound = self.profile.channels as u64 * 20 * 1000;

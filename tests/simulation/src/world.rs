@@ -2,12 +2,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-use realtime_engine::{Attempt, Input, OpenError, Status, Timestamp};
+use realtime_engine::{Attempt, Input, OpenError, Timestamp};
 use realtime_server::hub::{self, Hub};
 
-use crate::checker::{Checker, Id, Invariant, Violation};
+use crate::checker::{Checker, Violation};
 use crate::client::Client;
+use crate::disk::{Disk, DiskStep};
 use crate::link::{Direction, Link, Packet};
+use crate::loading::Loading;
 use crate::profile::Profile;
 
 /// A whole second, which tokens count in, µs since the Unix epoch.
@@ -71,6 +73,12 @@ pub(crate) enum Event {
     Heal(u64),
     Restart,
     ServerUp,
+    Disk {
+        life: u64,
+        step: DiskStep,
+    },
+    /// A client's application has loaded, or failed to.
+    Loaded(Loading),
 }
 
 /// A call that was promised for a deadline; the last promise counts.
@@ -128,6 +136,11 @@ pub struct World {
     pub(crate) events: BTreeMap<u64, (u64, Event)>,
     pub(crate) hub: Hub,
     pub(crate) server_up: bool,
+    pub(crate) disk: Disk,
+    /// How much the application said over each connection.
+    pub(crate) directs: BTreeMap<u64, u64>,
+    /// Whose each connection was.
+    pub(crate) senders: BTreeMap<u64, usize>,
     pub(crate) hub_tick: Tick,
     pub(crate) ticks: Vec<Tick>,
     pub(crate) flushes: Vec<u64>,
@@ -147,10 +160,18 @@ impl World {
         let now = Timestamp::from_micros(START);
         let clients: Vec<_> = (0..profile.clients).map(|index| Client::new(index, &profile, now, &mut rng)).collect();
         let rules = clients.iter().map(|client| client.rules).collect();
+        let hub_seed = rng.u64(..);
+        let hub = match profile.durable {
+            true => Hub::restore(profile.hub(), hub_seed, START / MILLI).finish(),
+            false => Hub::new(profile.hub(), hub_seed),
+        };
         Self {
             seed,
-            hub: Hub::new(profile.hub(), rng.u64(..)),
-            checker: Checker::new(rules, profile.small_history),
+            hub,
+            disk: Disk::default(),
+            directs: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            checker: Checker::new(rules, profile.server_rules()),
             ticks: vec![Tick::default(); clients.len()],
             flushes: vec![0; clients.len()],
             profile,
@@ -205,70 +226,7 @@ impl World {
         }
     }
 
-    /// Ends all faults and lets everything come to rest; then looks at the end.
-    fn settle(&mut self) {
-        self.trace(|| "calm".into());
-        self.calm = true;
-        for link in self.links.keys().copied().collect::<Vec<_>>() {
-            self.heal(link);
-        }
-        self.server_up = true;
-        for index in 0..self.clients.len() {
-            self.wake(index);
-            self.connect(index);
-            self.consume(index);
-        }
-        self.run_until(self.now + 300 * SECOND);
-        let last = self.probe();
-        self.run_until(self.now + 120 * SECOND);
-        self.checker.settled();
-        for index in 0..self.clients.len() {
-            let status = self.clients[index].session.status();
-            if status != Status::Connected {
-                let what = format!("client {index} did not come back: {status}");
-                self.checker.violation(Invariant::Liveness, what);
-                continue;
-            }
-            for (channel, last) in last.iter().enumerate() {
-                self.look_at_end(index, channel, *last);
-            }
-        }
-    }
-
-    /// One last message into each channel.
-    fn probe(&mut self) -> Vec<Option<Id>> {
-        let now = self.time();
-        let channels = self.profile.channels;
-        let sent = (0..channels).map(|channel| {
-            self.clients[0].publish(now, channel, false, &mut self.rng, &mut self.checker).map(|n| (0, n))
-        });
-        let sent = sent.collect();
-        self.drain_client(0);
-        sent
-    }
-
-    fn look_at_end(&mut self, index: usize, channel: usize, last: Option<Id>) {
-        if !self.checker.is_subscribed(index, channel) {
-            return;
-        }
-        match last {
-            Some(last) => self.checker.has_last(index, channel, last),
-            None => self.checker.violation(Invariant::EverySendEnds, "no room for the last message".into()),
-        }
-        if self.checker.is_plain(index) {
-            return;
-        }
-        let id = self.clients[index].channel(channel);
-        match self.clients[index].session.position(id).cloned() {
-            Some(position) => self.checker.at_end(index, channel, &position.epoch, position.offset),
-            None => {
-                let what = format!("client {index} has no position in channel {channel}");
-                self.checker.violation(Invariant::Converges, what);
-            }
-        }
-    }
-
-    fn run_until(&mut self, end: u64) {
+    pub(crate) fn run_until(&mut self, end: u64) {
         while let Some(Reverse((at, sequence))) = self.queue.peek().copied() {
             if at > end || self.checker.violations.len() > 20 {
                 break;
@@ -292,6 +250,7 @@ impl World {
         | Event::Flushed { client, .. }
         | Event::Backlog { client, .. }
         | Event::Connect(client)
+        | Event::Loaded(Loading { client, .. })
         | Event::Consume(client) = event
             && self.is_asleep(client)
         {
@@ -365,6 +324,8 @@ impl World {
             Event::Heal(link) => self.heal(link),
             Event::Restart => self.restart(false),
             Event::ServerUp => self.server_up = true,
+            Event::Disk { life, step } => self.disk_goes_on(life, step),
+            Event::Loaded(loading) => self.loaded(loading),
             Event::Act(_) | Event::Fault => {}
         }
     }

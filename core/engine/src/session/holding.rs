@@ -12,14 +12,15 @@ impl Session {
     /// Says when the application wants to load a snapshot of a channel. From then on a gap is followed by [`Event::Load`],
     /// once everything delivered before it is consumed, and the channel's messages wait until [`loaded`](Self::loaded).
     ///
-    /// What waits is not consumed, so that the inbox bounds it. With [`LoadOn::Never`] a load under way ends.
+    /// What waits is not consumed, so that the inbox bounds it. With [`LoadOn::Never`] a load under way ends; what was loaded
+    /// before is still left out of what comes.
     pub fn load_on(&mut self, now: Timestamp, id: ChannelId, on: LoadOn) {
         self.now = now;
         let Some(channel) = self.channels.get_mut(id) else { return };
         self.recorder.call(now, "loadOn", Some(id));
         channel.hold.on = on;
         if on == LoadOn::Never
-            && let Some(held) = channel.hold.clear()
+            && let Some(held) = channel.hold.give_up()
         {
             self.release(id, held.epoch, held.waiting);
         }

@@ -45,6 +45,9 @@ impl Checker {
             let what = format!("client {client} got a message of channel {channel}, which it left");
             self.violation(Invariant::ExactlyOnce, what);
         }
+        if !self.may_subscribe(client, channel) {
+            self.violation(Invariant::Allowed, format!("client {client} got something of {channel}, and may not"));
+        }
         if event == "gap" {
             self.gaps += 1;
             let value: serde_json::Value = serde_json::from_slice(payload).unwrap_or_default();
@@ -66,9 +69,9 @@ impl Checker {
             for segment in &segments {
                 // A connection lives with one server, and so within one epoch; which one nobody says, but the messages do.
                 let known = |epoch: &u32| segment.items.iter().filter(|item| self.is_known(item, *epoch)).count();
-                let most = (0..self.epochs.len() as u32).map(|epoch| known(&epoch)).max().unwrap_or(0);
+                let most = (0..self.histories.epochs()).map(|epoch| known(&epoch)).max().unwrap_or(0);
                 let fits = most == 0
-                    || (0..self.epochs.len() as u32)
+                    || (0..self.histories.epochs())
                         .filter(|epoch| known(epoch) == most)
                         .any(|epoch| self.starts(segment, epoch).any(|start| self.fits(&segment.items, epoch, start)));
                 if !fits {
@@ -108,9 +111,11 @@ impl Checker {
                 }
                 Item::Gap { from, to } => Some((from, to)),
                 Item::Message(id) => {
-                    let places = self.sent.get(&id).map(|sent| &sent.places[..]).unwrap_or_default();
+                    let sent = self.sent.get(&id);
+                    let places = sent.map(|sent| &sent.places[..]).unwrap_or_default();
                     let mut here = places.iter().filter(|(e, _)| *e == epoch).map(|(_, offset)| *offset).peekable();
-                    let known = here.peek().is_some();
+                    // One that may be stored again may be so where nobody who knows offsets has seen it.
+                    let known = here.peek().is_some() && sent.is_some_and(|sent| places.len() >= sent.copies);
                     match here.filter(|offset| last.is_none_or(|last| *offset > last)).min() {
                         None if known && last.is_some() => return false,
                         next => next.map(|offset| (offset, offset)),

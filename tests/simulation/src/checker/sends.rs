@@ -1,0 +1,133 @@
+use std::collections::BTreeMap;
+
+use super::{Checker, Id, Invariant};
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Pending,
+    Accepted,
+    Failed,
+    /// Given up by this side before it was ever sent.
+    Unsent,
+}
+
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// `None`: to the application.
+    pub(super) channel: Option<usize>,
+    at: u64,
+    pub(super) outcome: Outcome,
+    /// How often it may be stored in one history, or reach the application: once, and in the plain dialect once more for each connection
+    /// lost meanwhile.
+    pub(super) copies: usize,
+    pub(super) places: Vec<(u32, u64)>,
+    /// How often the application was given it.
+    pub(super) received: usize,
+    /// How often the server had lost its memory, and was killed, when it was sent.
+    pub(super) forgotten: u32,
+    pub(super) killed: u32,
+}
+
+/// Where the sends of a client were accepted, by their numbers.
+pub(super) type Accepted = BTreeMap<u64, u64>;
+
+impl Checker {
+    /// A client sends into a channel, or to the application.
+    pub(crate) fn published(&mut self, client: usize, n: u64, channel: Option<usize>) {
+        self.messages += 1;
+        let sent = Sent {
+            channel,
+            at: self.now,
+            outcome: Outcome::Pending,
+            copies: 1,
+            places: Vec::new(),
+            received: 0,
+            forgotten: self.forgotten,
+            killed: self.killed,
+        };
+        self.sent.insert((client, n), sent);
+        self.pending[client].insert(n);
+    }
+
+    /// A connection that was open is gone: what was on its way in the plain dialect may go out again.
+    pub(crate) fn closed(&mut self, client: usize) {
+        if self.rules[client].plain {
+            for n in &self.pending[client] {
+                if let Some(sent) = self.sent.get_mut(&(client, *n)) {
+                    sent.copies += 1;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn receipt(&mut self, client: usize, n: u64, acknowledged: bool, place: Option<(&str, u64)>) {
+        self.ended(client, n, Outcome::Accepted, "a receipt");
+        let plain = self.rules[client].plain;
+        let Some(channel) = self.sent.get(&(client, n)).map(|sent| sent.channel) else { return };
+        if acknowledged == plain || place.is_some() != (channel.is_some() && !plain) {
+            let what = format!("{client}/{n} has a receipt of another kind: acknowledged {acknowledged}, {place:?}");
+            return self.violation(Invariant::EverySendEnds, what);
+        }
+        match (channel, place) {
+            (Some(channel), Some((epoch, offset))) => {
+                let epoch = self.histories.epoch(epoch);
+                self.place((channel, epoch), offset, (client, n));
+                self.in_order(client, n, (channel, epoch), offset);
+            }
+            (None, _) if !plain => self.acknowledged_send((client, n)),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn failed(&mut self, client: usize, n: u64, code: &str) {
+        let outcome = if code == "dropped" { Outcome::Unsent } else { Outcome::Failed };
+        self.ended(client, n, outcome, code);
+        let Some(sent) = self.sent.get(&(client, n)) else { return };
+        let (used, fits) = (!sent.places.is_empty() || sent.received > 0, self.may_fail(client, sent, code));
+        if !fits {
+            let what = format!("{client}/{n} was refused with {code}, and nothing was wrong with it");
+            self.violation(Invariant::EverySendEnds, what);
+        }
+        if code == "dropped" && used {
+            self.violation(Invariant::EverySendEnds, format!("{client}/{n} was dropped unsent, and is used"));
+        }
+    }
+
+    fn may_fail(&self, client: usize, sent: &Sent, code: &str) -> bool {
+        match (code, sent.channel) {
+            ("closed" | "timeout" | "dropped" | "max_attempts", _) => true,
+            ("no_handler", None) => !self.server.application,
+            ("forbidden", Some(channel)) => !self.may_publish(client, channel),
+            _ => false,
+        }
+    }
+
+    fn ended(&mut self, client: usize, n: u64, outcome: Outcome, what: &str) {
+        let id = (client, n);
+        self.pending[client].remove(&n);
+        let (now, awake_at, timeout) = (self.now, self.awake_at[client], self.rules[client].send_timeout);
+        match self.sent.get_mut(&id) {
+            Some(sent) if sent.outcome == Outcome::Pending => {
+                sent.outcome = outcome;
+                let age = now - sent.at;
+                if timeout.is_some_and(|timeout| now > (sent.at + timeout).max(awake_at) + 1000) {
+                    self.violation(Invariant::EverySendEnds, format!("{id:?} ended with {what} after {age} µs"));
+                }
+            }
+            other => {
+                let state = other.map(|sent| &sent.outcome);
+                let what = format!("{id:?} ended with {what} in state {state:?}");
+                self.violation(Invariant::EverySendEnds, what);
+            }
+        }
+    }
+
+    pub(super) fn sends_settled(&mut self) {
+        let mut pending: Vec<Id> =
+            self.sent.iter().filter(|(_, s)| s.outcome == Outcome::Pending).map(|(id, _)| *id).collect();
+        pending.sort_unstable();
+        for id in pending {
+            self.violation(Invariant::EverySendEnds, format!("{id:?} never ended"));
+        }
+    }
+}
