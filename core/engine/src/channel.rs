@@ -101,12 +101,13 @@ impl Channel {
         self.request = None;
         self.state = ChannelState::Subscribed;
         let before = self.position.replace(Position { epoch: answer.epoch.to_string(), offset: answer.offset });
-        let before = before.filter(|_| answer.recovered != Some(true))?;
+        // Whether it calls that recovered or not: what counts is where it goes on.
+        let before = before?;
         let same_history = before.epoch == answer.epoch && answer.offset >= before.offset;
-        let from = if same_history { before.offset + 1 } else { 1 };
         if same_history && answer.offset == before.offset {
             return None;
         }
+        let from = if same_history { before.offset + 1 } else { 1 };
         let missing = answer.offset >= from;
         Some(Gap {
             channel: self.id,
@@ -142,10 +143,11 @@ impl Channel {
         })
     }
 
-    /// The server says that these offsets will not come.
-    pub(crate) fn skip(&mut self, epoch: &str, from: u64, to: u64) -> Option<Gap> {
+    /// The server says that the offsets up to this one will not come.
+    pub(crate) fn skip(&mut self, epoch: &str, to: u64) -> Option<Gap> {
         let position = self.position.as_mut().filter(|position| position.epoch == epoch && to > position.offset)?;
-        let from = from.max(position.offset + 1);
+        // What it leaves out before that it will not send either.
+        let from = position.offset + 1;
         position.offset = to;
         Some(Gap {
             channel: self.id,
@@ -223,9 +225,9 @@ mod tests {
         assert_eq!(channel.receive(8), Verdict::Take);
         assert!(matches!(channel.receive(11), Verdict::After(Gap { from: Some(9), to: Some(10), .. })));
         assert_eq!(channel.receive(10), Verdict::Duplicate);
-        assert_eq!(channel.skip("a", 5, 9), None);
-        assert_eq!(channel.skip("other", 12, 15), None);
-        assert!(matches!(channel.skip("a", 10, 15), Some(Gap { from: Some(12), to: Some(15), .. })));
+        assert_eq!(channel.skip("a", 9), None);
+        assert_eq!(channel.skip("other", 15), None);
+        assert!(matches!(channel.skip("a", 15), Some(Gap { from: Some(12), to: Some(15), .. })));
         assert_eq!(channel.receive(16), Verdict::Take);
     }
 

@@ -79,7 +79,10 @@ impl Hold {
 
     /// The load to ask for: once all that was delivered before is consumed, of `unconsumed` bytes in all.
     pub(crate) fn take_ask(&mut self, unconsumed: u64) -> Option<(u64, Gap)> {
-        let held = self.held.as_mut().filter(|held| held.bytes >= unconsumed)?;
+        let held = self.held.as_mut().filter(|held| held.bytes >= unconsumed || crate::mutant("load-too-early"))?;
+        if crate::mutant("load-never-asked") {
+            return None;
+        }
         Some((held.load, held.ask.take()?))
     }
 
@@ -106,10 +109,10 @@ impl Hold {
     /// Whether the last snapshot contains this offset.
     pub(crate) fn contains(&mut self, epoch: &str, offset: Option<u64>) -> bool {
         let (Some(covered), Some(offset)) = (&self.covered, offset) else { return false };
-        if covered.epoch != epoch {
+        if covered.epoch != epoch || crate::mutant("snapshot-ignored") {
             return false;
         }
-        if offset > covered.offset {
+        if offset > covered.offset + u64::from(crate::mutant("snapshot-too-far")) {
             // Offsets grow.
             self.covered = None;
             return false;

@@ -87,6 +87,9 @@ impl Outbox {
         if crate::mutant("resend-under-new-ids") {
             self.entries.iter_mut().for_each(|entry| entry.id = None);
         }
+        if crate::mutant("sends-under-new-ids") {
+            self.entries.iter_mut().filter(|entry| entry.channel.is_none()).for_each(|entry| entry.id = None);
+        }
         if crate::mutant("resend-out-of-order")
             && let [first, second, ..] = self.entries.make_contiguous()
         {

@@ -23,7 +23,8 @@ impl Hub {
         if let Some(at) = journal.retry_at() {
             return Some((REFUSED_BY_DISK, at.saturating_sub(now).max(1)));
         }
-        (journal.staged_bytes() >= self.config.staged_bytes).then_some((TOO_MUCH_WAITS, RETRY_AFTER))
+        let full = journal.staged_bytes() >= self.config.staged_bytes && !super::mutant("staged-without-bound");
+        full.then_some((TOO_MUCH_WAITS, RETRY_AFTER))
     }
 
     /// What the store should write now.
@@ -143,7 +144,9 @@ impl Hub {
         for Staged { what, .. } in staged {
             match what {
                 Waiting::Message { channel, publisher, .. } => {
-                    self.channels.unstage(now, channel);
+                    if !super::mutant("failed-offsets-stay-taken") {
+                        self.channels.unstage(now, channel);
+                    }
                     match publisher {
                         Publisher::Session => {}
                         Publisher::Server => self.stats.unstored += 1,
@@ -153,9 +156,13 @@ impl Hub {
                         }
                     }
                 }
-                Waiting::Outcome { session, request, .. } => {
+                Waiting::Outcome { session, request, outcome, .. } => {
                     let Some(session) = self.sessions.session(session) else { continue };
                     let Some(waited) = session.unstage(request) else { continue };
+                    if super::mutant("failed-is-acknowledged") {
+                        self.v1_outcome(waited.connection, request, &outcome, false);
+                        continue;
+                    }
                     // A new connection begins with its lowest id: it may have given this one up, and nothing may wait for it.
                     if session.connection == Some(waited.connection) {
                         session.hold(request, ErrorCode::Unavailable);

@@ -197,7 +197,7 @@ impl Hub {
                     self.timers.cancel(closed.scheduled, Timer::Connection(connection));
                 }
             }
-            Input::Persisted { up_to } => self.persisted(now, up_to),
+            Input::Persisted { up_to } => self.persisted(now, up_to + u64::from(mutant("confirms-too-much"))),
             Input::PersistFailed => self.persist_failed(now),
             Input::Tick => {}
         }

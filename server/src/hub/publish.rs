@@ -71,6 +71,9 @@ impl Hub {
         if connection.phase != Phase::Open {
             return Ok(false);
         }
+        if super::mutant("direct-in-silence") && now % 3 == 0 {
+            return Ok(true);
+        }
         let mut out = Vec::new();
         match (connection.dialect, payload) {
             (Dialect::V1, Payload::Json(_)) => connection.control.line(&ServerMessage::Direct {

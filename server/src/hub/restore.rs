@@ -46,6 +46,10 @@ impl Restore {
         self.last = number;
         let hub = &mut self.hub;
         match record {
+            Record::Channel { name, .. } if super::mutant("restart-begins-anew") => {
+                let epoch = hub.ids.opaque().into();
+                self.channels.extend(hub.channels.restore(name, epoch, 0, number).map(|key| (number, key)));
+            }
             Record::Channel { name, epoch, last } => match hub.channels.restore(name, epoch, last, number) {
                 Some(key) => drop(self.channels.insert(number, key)),
                 None => return fail("a channel that is there already"),

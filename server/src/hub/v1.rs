@@ -158,7 +158,7 @@ impl Hub {
         payload: Payload<'_>,
     ) {
         let Some((session, user)) = self.admit(now, id, request, payload) else { return };
-        if !self.config.authorizer.can_publish(user.as_deref(), channel) {
+        if !self.config.authorizer.can_publish(user.as_deref(), channel) && !super::mutant("all-may-publish") {
             return self.settle(id, session, request, Outcome::Refused(ErrorCode::Forbidden));
         }
         let outcome = match self.store(now, channel, event, user.as_deref(), payload, Publisher::Session) {
@@ -182,6 +182,10 @@ impl Hub {
             None => {
                 self.outputs.push_back(sent.into());
                 self.settle(id, session, request, Outcome::Sent);
+            }
+            Some(_) if super::mutant("sent-before-disk") => {
+                self.outputs.push_back(sent.into());
+                self.stage_outcome(id, session, request, Outcome::Sent, None);
             }
             Some(_) => self.stage_outcome(id, session, request, Outcome::Sent, Some(sent)),
         }
@@ -252,6 +256,9 @@ impl Hub {
     /// Remembers an outcome and tells it, once it is on disk where there is a store.
     fn settle(&mut self, id: ConnectionId, session: SessionKey, request: u64, outcome: Outcome) {
         if self.journal.is_some() {
+            if super::mutant("receipt-before-disk") {
+                self.v1_outcome(id, request, &outcome, false);
+            }
             return self.stage_outcome(id, session, request, outcome, None);
         }
         self.v1_outcome(id, request, &outcome, false);
@@ -286,7 +293,9 @@ impl Hub {
         let Some(connection) = self.connections.get(&id) else { return };
         let refuse =
             |hub: &mut Self, code, reason: &str| hub.v1_error(id, code, reason, Some(request), Some(name), None);
-        if !self.config.authorizer.can_subscribe(connection.user().as_deref(), name) {
+        if !self.config.authorizer.can_subscribe(connection.user().as_deref(), name)
+            && !super::mutant("all-may-subscribe")
+        {
             return refuse(self, ErrorCode::Forbidden, "this user may not subscribe there");
         }
         if self.over_channels(id, name) {

@@ -14,8 +14,8 @@ use std::fmt;
 
 use realtime_engine::Stats;
 
-pub(crate) use self::application::direct;
 use self::application::Directs;
+pub(crate) use self::application::direct;
 use self::histories::Histories;
 use self::loads::Loads;
 use self::plain::Segment;

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use realtime_engine::{
-    Attempt, ChannelId, ChannelState, Config, Covered, Data, Event, LoadOn, Output, Protocol, RequestId, Session, Status, Timestamp, Token, WhenFull,
+    Attempt, ChannelId, ChannelState, Config, Covered, Data, Event, LoadOn, Output, Protocol, RequestId, Session,
+    Status, Timestamp, Token, WhenFull,
 };
 
 use crate::checker::{Checker, Invariant, Rules};

@@ -57,7 +57,11 @@ impl Session {
         let Some(channel) = self.channels.get_mut(message.channel) else { return };
         channel.unconsumed += message.size;
         self.unconsumed += message.size;
-        let Some(Waiting::Message(message)) = channel.hold.keep(Waiting::Message(message)) else { return };
+        let kept = match crate::mutant("messages-before-snapshot") {
+            true => Some(Waiting::Message(message)),
+            false => channel.hold.keep(Waiting::Message(message)),
+        };
+        let Some(Waiting::Message(message)) = kept else { return };
         let epoch = channel.position.as_ref().map_or("", |position| &position.epoch);
         if channel.hold.contains(epoch, message.offset) {
             return self.drop_covered(&message);
@@ -151,7 +155,7 @@ impl Session {
                     let wanted = channel.hold.is_wanted_after(&gap);
                     epoch.clone_from(&gap.epoch);
                     self.tell_gap(gap.clone());
-                    if wanted {
+                    if wanted && !crate::mutant("second-load-forgotten") {
                         return self.begin_load(gap, waiting);
                     }
                 }

@@ -87,11 +87,9 @@ impl Session {
                     self.set_channel_state(id, ChannelState::Idle, None);
                 }
             }
-            ServerMessage::Gap { channel, epoch, from, to } => {
-                let gap = self
-                    .channels
-                    .by_name(&channel, &Stream::Messages)
-                    .and_then(|channel| channel.skip(&epoch, from, to));
+            ServerMessage::Gap { channel, epoch, to, .. } => {
+                let gap =
+                    self.channels.by_name(&channel, &Stream::Messages).and_then(|channel| channel.skip(&epoch, to));
                 self.gap(gap);
             }
             ServerMessage::Direct { event, timestamp, payload } => self.direct(DirectMessage {

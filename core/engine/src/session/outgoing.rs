@@ -79,7 +79,8 @@ impl Session {
 
     fn write_v1(&mut self) {
         let frame_limit = self.limits.map_or(FRAME_BYTES, |limits| limits.frame as usize);
-        while self.lines.len() < FRAME_BYTES.min(frame_limit) {
+        // Also where the server allows nothing: then what waits is refused.
+        while self.lines.len() < FRAME_BYTES.min(frame_limit).max(1) {
             let before = self.lines.len();
             match self.encode_next(frame_limit) {
                 Ok(()) => {}

@@ -1,7 +1,7 @@
 //! The server's application: what clients send to it, what it says to them, and whom it lets.
 
-use super::sends::Outcome;
 use super::histories::id_of;
+use super::sends::Outcome;
 use super::{Checker, Id, Invariant};
 use crate::guard;
 
@@ -43,7 +43,8 @@ impl Checker {
         };
         let forgotten = self.forgotten;
         let Some(sent) = self.sent.get_mut(&id).filter(|sent| sent.channel.is_none()) else {
-            return self.violation(Invariant::OneHistory, format!("the application got {id:?}, which nobody sent to it"));
+            return self
+                .violation(Invariant::OneHistory, format!("the application got {id:?}, which nobody sent to it"));
         };
         sent.received += 1;
         // A server that has lost its memory knows no repeat.

@@ -58,7 +58,9 @@ impl Checker {
 
 /// All messages of clients in some bytes.
 fn ids(bytes: &[u8]) -> impl Iterator<Item = Id> {
-    (0..bytes.len()).filter(|at| bytes[*at] == ID[0] && bytes[*at..].starts_with(ID)).filter_map(|at| id_of(&bytes[at..]))
+    (0..bytes.len())
+        .filter(|at| bytes[*at] == ID[0] && bytes[*at..].starts_with(ID))
+        .filter_map(|at| id_of(&bytes[at..]))
 }
 
 /// The message of a client in a stored line.

@@ -90,8 +90,10 @@ impl Checker {
         let previous = gap.previous_epoch.as_ref().map(|epoch| self.histories.epoch(epoch));
         // An epoch that nobody was given a message of may be lost with a kill.
         let was_empty = previous.is_some_and(|epoch| self.histories.newest((channel, epoch)) == 0);
+        // Of a new epoch all is there, unless the server evicts.
+        let of_the_new = lost && gap.to.is_some() && !self.server.evicts;
         let excused = self.forgotten > 0 || self.server.evicts && !lost || self.killed > 0 && was_empty;
-        if !excused {
+        if !excused || of_the_new {
             let what = format!("client {client} channel {channel}: told as missing within retention: {gap:?}");
             self.violation(Invariant::NoSilentGap, what);
         }
@@ -107,7 +109,8 @@ impl Checker {
         } else {
             seen.last = gap.to;
             // What a snapshot contains is not missing before a gap.
-            let begins = |last: u64| gap.from.is_some_and(|from| from == last + 1 || from > last && from <= covered + 1);
+            let begins =
+                |last: u64| gap.from.is_some_and(|from| from == last + 1 || from > last && from <= covered + 1);
             if before.is_some_and(|last| !begins(last)) {
                 let what = format!("client {client} channel {channel}: {gap:?} after {before:?}, loaded to {covered}");
                 self.violation(Invariant::NoSilentGap, what);
