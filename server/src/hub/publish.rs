@@ -71,7 +71,7 @@ impl Hub {
         if connection.phase != Phase::Open {
             return Ok(false);
         }
-        if super::mutant("direct-in-silence") && now % 3 == 0 {
+        if super::mutant("direct-in-silence") && now.is_multiple_of(3) {
             return Ok(true);
         }
         let mut out = Vec::new();

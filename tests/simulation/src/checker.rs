@@ -8,6 +8,8 @@ mod plain;
 mod sends;
 mod store;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -22,6 +24,7 @@ use self::plain::Segment;
 use self::sends::Sent;
 use self::store::Stored;
 pub(crate) use self::store::id_in;
+pub(crate) use self::subscriptions::Missing;
 use self::subscriptions::Seen;
 
 /// A message: which client, its which.

@@ -223,7 +223,7 @@ impl Client {
             Event::Load(load) => {
                 let channel = self.names[&load.gap.channel];
                 let unconsumed = self.unconsumed.iter().any(|(of, _)| *of == Some(load.gap.channel));
-                checker.load(index, channel, &load, unconsumed);
+                checker.load(index, channel, load.load, &(&load.gap).into(), unconsumed);
                 self.loads.push((channel, load.load));
             }
             Event::Channel { channel, state: ChannelState::Failed, error } => {
@@ -233,7 +233,7 @@ impl Client {
                     checker.refused(index, self.names[&channel], code);
                 }
             }
-            Event::Gap(gap) => checker.gap(index, self.names[&gap.channel], &gap),
+            Event::Gap(gap) => checker.gap(index, self.names[&gap.channel], &(&gap).into()),
             Event::Receipt(receipt) => {
                 let place = receipt.epoch.as_ref().map(|epoch| epoch.as_str()).zip(receipt.offset);
                 checker.receipt(index, receipt.request.0, receipt.acknowledged, place);

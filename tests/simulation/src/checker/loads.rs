@@ -1,8 +1,8 @@
 //! Snapshots: what `docs/recovery.md` promises to those who load one after a gap.
 
-use realtime_engine::{Covered, Gap, Load, LoadOn};
+use realtime_engine::{Covered, LoadOn};
 
-use super::{Checker, Id, Invariant};
+use super::{Checker, Id, Invariant, Missing};
 
 /// What an application wants to load of a channel, waits for, and has.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Checker {
     }
 
     /// After a gap messages wait, unless what is missing is loaded already.
-    pub(super) fn gap_wants_load(&mut self, client: usize, channel: usize, gap: &Gap) {
+    pub(super) fn gap_wants_load(&mut self, client: usize, channel: usize, gap: &Missing) {
         let epoch = self.histories.epoch(&gap.epoch);
         let Some(loads) = self.loads.get_mut(&(client, channel)).filter(|loads| loads.on != LoadOn::Never) else {
             return;
@@ -60,20 +60,20 @@ impl Checker {
     }
 
     /// The application is asked to load. `unconsumed`: it has not consumed all that came before.
-    pub(crate) fn load(&mut self, client: usize, channel: usize, load: &Load, unconsumed: bool) {
+    pub(crate) fn load(&mut self, client: usize, channel: usize, load: u64, gap: &Missing, unconsumed: bool) {
         let Some(loads) = self.loads.get_mut(&(client, channel)) else { return };
-        let before = loads.asked.replace(load.load);
+        let before = loads.asked.replace(load);
         if !loads.held || before.is_some() || unconsumed {
             let what = format!(
-                "client {client} channel {channel} is asked for {load:?}, held: {}, asked before: {before:?}, unconsumed: {unconsumed}",
+                "client {client} channel {channel} is asked for {load} after {gap:?}, held: {}, asked before: {before:?}, unconsumed: {unconsumed}",
                 loads.held
             );
             self.violation(Invariant::SnapshotFits, what);
         }
-        if load.gap.reason == "initial" {
-            let epoch = self.histories.epoch(&load.gap.epoch);
+        if gap.initial {
+            let epoch = self.histories.epoch(&gap.epoch);
             if let Some(seen) = self.seen.get_mut(&(client, channel)) {
-                (seen.epoch, seen.last) = (Some(epoch), Some(load.gap.to.unwrap_or(0)));
+                (seen.epoch, seen.last) = (Some(epoch), Some(gap.to.unwrap_or(0)));
             }
         }
     }

@@ -12,6 +12,29 @@ pub(super) struct Seen {
     ids: HashSet<Id>,
 }
 
+/// A gap, as an application is told it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Missing {
+    pub(super) epoch: String,
+    pub(super) previous_epoch: Option<String>,
+    pub(super) from: Option<u64>,
+    pub(super) to: Option<u64>,
+    /// It is none: the subscription begins there.
+    pub(super) initial: bool,
+}
+
+impl From<&Gap> for Missing {
+    fn from(gap: &Gap) -> Self {
+        Self {
+            epoch: gap.epoch.clone(),
+            previous_epoch: gap.previous_epoch.clone(),
+            from: gap.from,
+            to: gap.to,
+            initial: gap.reason == "initial",
+        }
+    }
+}
+
 impl Checker {
     pub(crate) fn subscribed(&mut self, client: usize, channel: usize) {
         if self.rules[client].plain {
@@ -84,7 +107,7 @@ impl Checker {
         }
     }
 
-    pub(crate) fn gap(&mut self, client: usize, channel: usize, gap: &Gap) {
+    pub(crate) fn gap(&mut self, client: usize, channel: usize, gap: &Missing) {
         self.gaps += 1;
         let lost = gap.previous_epoch.is_some();
         let previous = gap.previous_epoch.as_ref().map(|epoch| self.histories.epoch(epoch));
