@@ -127,6 +127,24 @@ test("a full outbox: dropOldest", async (t) => {
   assert.deepEqual(await within(Promise.all(outcomes), "the rest"), ["dropped", "dropped", "dropped", 1, 2, 3, 4, 5]);
 });
 
+test("what dropOldest drops, and reject rejects, is an event where nobody awaits it", async (t) => {
+  for (const [whenFull, code, failed] of [
+    ["dropOldest", "dropped", 2],
+    ["reject", "queue_full", 0],
+  ]) {
+    const client = newClient(t, "ws://127.0.0.1:9", { queue: { messages: 3, whenFull } });
+    const errors = collect(client, "error");
+    for (let n = 0; n < 5; n++) void client.channel("room").send("said", n);
+    await errors.reach(2);
+    assert.deepEqual(
+      errors.items.map((error) => error.code),
+      [code, code],
+    );
+    const stats = client.getStats();
+    assert.deepEqual([stats.failed, stats.queued], [failed, 3], whenFull);
+  }
+});
+
 test("a full outbox: wait, in order, and up to a bound", async (t) => {
   const server = await startServer(t);
   const client = newClient(t, server.url, { queue: { messages: 10 } });

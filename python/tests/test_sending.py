@@ -203,6 +203,18 @@ async def test_drop_oldest_says_which_were_dropped(server: RealtimeServer) -> No
     await client.disconnect()
 
 
+async def test_what_drop_oldest_drops_is_an_event_where_nobody_awaits_it_and_counted() -> None:
+    client = WebSocketClient("ws://127.0.0.1:9", queue_messages=3, when_full="dropOldest")
+    errors = Heard(client, "error")
+    for number in range(5):
+        client.channel("room").send("said", number)
+    await errors.count(2)
+    assert [error.code for error in errors.values] == ["dropped", "dropped"]
+    stats = client.get_stats()
+    assert (stats.failed, stats.queued) == (2, 3)
+    await client.disconnect()
+
+
 async def test_a_send_without_a_receipt_times_out(proxy: FaultProxy) -> None:
     async with WebSocketClient(proxy.url, send_timeout=0.1) as client:
         proxy.stall()
