@@ -1,8 +1,12 @@
 use std::borrow::Cow;
 
+use crate::collection::Collection;
 use crate::hold::Hold;
 use crate::io::{ChannelId, Gap, Text};
+use crate::presence::Presence;
 use crate::status::ChannelState;
+use crate::time::Timestamp;
+use crate::tracking::Tracking;
 use crate::wire::{Position, Stream, Subscribed, Window};
 
 /// One stream of a channel: whether it is wanted, where it stands in the history, and what the application has not consumed of it.
@@ -32,14 +36,18 @@ pub(crate) struct Channel {
     /// Consumed bytes for which the server has no credit yet.
     pub(crate) owed: u64,
     pub(crate) hold: Hold,
+    /// How often in a row it was to be taken over anew.
+    pub(crate) strikes: u32,
+    /// When it is subscribed again; not before.
+    pub(crate) retry_at: Option<Timestamp>,
 }
 
 /// What a stream carries.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Messages,
-    Presence,
-    Collection(Text),
+    Presence(Box<Presence>, Box<Tracking>),
+    Collection(Box<Collection>),
 }
 
 /// What to do with a message.
@@ -55,8 +63,8 @@ impl Channel {
     pub(crate) fn new(id: ChannelId, name: Text, stream: &Stream<'_>) -> Self {
         let kind = match stream {
             Stream::Messages => Kind::Messages,
-            Stream::Presence => Kind::Presence,
-            Stream::Collection(name) => Kind::Collection(Text::from(&**name)),
+            Stream::Presence => Kind::Presence(Box::default(), Box::default()),
+            Stream::Collection(name) => Kind::Collection(Box::new(Collection::new(id, Text::from(&**name)))),
         };
         Self {
             id,
@@ -73,6 +81,8 @@ impl Channel {
             stale: 0,
             owed: 0,
             hold: Hold::default(),
+            strikes: 0,
+            retry_at: None,
         }
     }
 
@@ -80,12 +90,20 @@ impl Channel {
         matches!(self.kind, Kind::Messages)
     }
 
+    /// The name of the collection; empty where it is none.
+    pub(crate) fn collection_name(&self) -> &str {
+        match &self.kind {
+            Kind::Collection(collection) => &collection.name,
+            _ => "",
+        }
+    }
+
     /// Channel and stream, as a message names them.
     pub(crate) fn names(&self) -> (Cow<'static, str>, Stream<'static>) {
         let stream = match &self.kind {
             Kind::Messages => Stream::Messages,
-            Kind::Presence => Stream::Presence,
-            Kind::Collection(name) => Stream::Collection(name.to_string().into()),
+            Kind::Presence(..) => Stream::Presence,
+            Kind::Collection(collection) => Stream::Collection(collection.name.to_string().into()),
         };
         (self.name.to_string().into(), stream)
     }

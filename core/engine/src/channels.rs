@@ -75,6 +75,11 @@ impl Channels {
         self.list.iter_mut()
     }
 
+    /// Presences and collections.
+    pub(crate) fn ids_of_streams(&self) -> Vec<ChannelId> {
+        self.list.iter().filter(|channel| !channel.is_messages()).map(|channel| channel.id).collect()
+    }
+
     /// The channel, where the messages of exactly one are subscribed.
     pub(crate) fn only_subscribed(&self) -> Option<ChannelId> {
         let mut wanted = self.list.iter().filter(|channel| channel.wanted && channel.is_messages());

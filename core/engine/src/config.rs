@@ -115,6 +115,9 @@ pub struct Config {
     pub send_timeout: Option<Duration>,
     /// Unconsumed bytes of messages, in all and per channel. Default 16 MiB and 4 MiB.
     pub inbox: Window,
+    /// Bytes that the records of one collection, or the members of one presence, may take of memory; a stream over it fails
+    /// with `collection_full` or `presence_full`. Default 256 MiB.
+    pub replica_bytes: usize,
     /// Events a second that the client sends at most; more are delayed. Default no limit.
     pub rate_limit: Option<u32>,
     /// Whether the server should put JSON into binary frames. Default true: native hosts check the JSON themselves.
@@ -155,6 +158,7 @@ impl Config {
             when_full: WhenFull::Wait,
             send_timeout: None,
             inbox: Window { connection: 16 << 20, channel: 4 << 20 },
+            replica_bytes: 256 << 20,
             rate_limit: None,
             binary_json: true,
             session: String::new(),
@@ -191,6 +195,7 @@ impl Config {
         check(self.queue_bytes > 0, "queue.bytes", "must be at least 1")?;
         check(self.inbox.connection > 0, "inbox.bytes", "must be at least 1")?;
         check(self.inbox.channel > 0, "inbox.channelBytes", "must be at least 1")?;
+        check(self.replica_bytes > 0, "replicaBytes", "must be at least 1")?;
         check(self.rate_limit != Some(0), "rateLimit", "must be at least 1")?;
         for (name, value) in &self.headers {
             let valid_name =

@@ -55,6 +55,11 @@ pub(crate) fn slice(frame: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
+/// The same for what outlives the frame: a copy where it is only a small part of it.
+pub(crate) fn keep(frame: &Bytes, part: &[u8]) -> Bytes {
+    if part.len() >= frame.len() / 2 { slice(frame, part) } else { Bytes::copy_from_slice(part) }
+}
+
 /// A map keyed by text can be asked with the bytes of a frame.
 impl std::borrow::Borrow<[u8]> for Text {
     fn borrow(&self) -> &[u8] {

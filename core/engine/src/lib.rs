@@ -50,14 +50,17 @@ mod backoff;
 mod budget;
 mod channel;
 mod channels;
+mod collection;
 mod config;
 mod error;
 mod heartbeat;
 mod hold;
 mod io;
 mod outbox;
+mod presence;
 mod rate;
 mod recorder;
+mod replica;
 mod rng;
 mod session;
 mod stats;
@@ -65,6 +68,7 @@ mod status;
 mod sync;
 mod time;
 mod timers;
+mod tracking;
 
 #[cfg(feature = "mutants")]
 pub mod mutants;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::budget::{Budget, Permit};
 use crate::io::{ChannelId, Data, RequestId, Text};
+use crate::replica::OpKind;
 use crate::time::Timestamp;
 
 /// A send of the application, until its end.
@@ -16,10 +17,44 @@ pub(crate) struct Entry {
     pub(crate) channel: Option<ChannelId>,
     pub(crate) event: Option<Text>,
     pub(crate) payload: Data,
+    /// Where `channel` is a collection: what happens to which record.
+    pub(crate) mutation: Option<Box<Mutate>>,
     pub(crate) since: Timestamp,
     /// The application was told that it failed; the server may still wait for its id.
     pub(crate) given_up: bool,
     _permit: Permit,
+}
+
+/// A send that failed, and the record that it was to mutate.
+pub(crate) type Failed = (RequestId, Option<(ChannelId, Text)>);
+
+/// A mutation of a record, but for its payload.
+#[derive(Debug)]
+pub(crate) struct Mutate {
+    pub(crate) key: Text,
+    pub(crate) op: OpKind,
+    pub(crate) if_revision: Option<u64>,
+}
+
+impl Entry {
+    fn new(now: Timestamp, request: RequestId, channel: Option<ChannelId>, payload: Data, permit: Permit) -> Self {
+        Self {
+            request,
+            id: None,
+            channel,
+            event: None,
+            payload,
+            mutation: None,
+            since: now,
+            given_up: false,
+            _permit: permit,
+        }
+    }
+
+    /// The record that it mutates.
+    pub(crate) fn record(&self) -> Option<(ChannelId, Text)> {
+        self.channel.zip(self.mutation.as_ref().map(|mutation| mutation.key.clone()))
+    }
 }
 
 /// Sends in order: first those that are written and wait for their receipt, then those to be written.
@@ -46,16 +81,20 @@ impl Outbox {
         payload: Data,
         permit: Permit,
     ) {
-        self.entries.push_back(Entry {
-            request,
-            id: None,
-            channel,
-            event,
-            payload,
-            since: now,
-            given_up: false,
-            _permit: permit,
-        });
+        self.entries.push_back(Entry { event, ..Entry::new(now, request, channel, payload, permit) });
+    }
+
+    pub(crate) fn push_mutation(
+        &mut self,
+        now: Timestamp,
+        request: RequestId,
+        collection: ChannelId,
+        mutation: Mutate,
+        payload: Data,
+        permit: Permit,
+    ) {
+        let mutation = Some(Box::new(mutation));
+        self.entries.push_back(Entry { mutation, ..Entry::new(now, request, Some(collection), payload, permit) });
     }
 
     /// The next entry to write, with its id.
@@ -138,17 +177,17 @@ impl Outbox {
 
     /// Gives the oldest entry up if it is older than this. One that has an id stays where `acknowledges`, and is written again if it is
     /// refused for now: the server lets nothing overtake it until it comes.
-    pub(crate) fn give_up_older(&mut self, now: Timestamp, age: Duration, acknowledges: bool) -> Option<RequestId> {
+    pub(crate) fn give_up_older(&mut self, now: Timestamp, age: Duration, acknowledges: bool) -> Option<Failed> {
         let index = self.entries.iter().position(|entry| !entry.given_up)?;
         let entry = self.entries.get_mut(index).filter(|entry| entry.since + age <= now)?;
-        let request = entry.request;
+        let failed = (entry.request, entry.record());
         if acknowledges && entry.id.is_some() {
             entry.given_up = true;
         } else {
             self.entries.remove(index);
             self.written -= usize::from(index < self.written);
         }
-        Some(request)
+        Some(failed)
     }
 
     /// Takes everything that the application waits for.

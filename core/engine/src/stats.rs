@@ -63,6 +63,8 @@ pub struct Stats {
     pub covered: u64,
     /// Messages that came after a reconnect from the server's history.
     pub recovered: u64,
+    /// Times that a collection was found to differ from the server's, or could not be followed, and was taken over anew.
+    pub diverged: u64,
     /// Messages for channels that are not subscribed any more; dropped.
     pub unroutable: u64,
     /// Answers to sends that had ended already; dropped.

@@ -27,9 +27,11 @@ pub(crate) enum Timer {
     Resubscribe,
     /// A graceful disconnect has waited for receipts long enough.
     Flush,
+    /// A presence gives up what another epoch did not have, or a stream or a track is tried again.
+    Streams,
 }
 
-const ALL: [Timer; 12] = [
+const ALL: [Timer; 13] = [
     Timer::Token,
     Timer::Connect,
     Timer::Retry,
@@ -42,6 +44,7 @@ const ALL: [Timer; 12] = [
     Timer::Refresh,
     Timer::Resubscribe,
     Timer::Flush,
+    Timer::Streams,
 ];
 
 /// A deadline for each timer that is set.

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Dialect, Phase, Session};
+use crate::channel::Kind;
 
 impl Session {
     /// What the session is and did last, as a JSON object: its state, its channels, and the entries of the flight recorder
@@ -25,6 +26,8 @@ impl Session {
                     "unconsumed": channel.unconsumed,
                     "owed": channel.owed,
                     "loading": channel.hold.is_held(),
+                    "presence": if let Kind::Presence(presence, _) = &channel.kind { presence.describe() } else { Value::Null },
+                    "collection": if let Kind::Collection(collection) = &channel.kind { collection.describe() } else { Value::Null },
                 })
             })
             .collect();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Dialect, Phase, Session};
 use crate::channel::Verdict;
 use crate::error::{Error, ErrorKind};
-use crate::io::{ChannelMessage, Data, DirectMessage, Event, Receipt, Text, slice};
+use crate::io::{ChannelId, ChannelMessage, Data, DirectMessage, Event, Receipt, Text, slice};
 use crate::status::ChannelState;
 use crate::timers::Timer;
 use crate::wire::{
@@ -72,8 +72,11 @@ impl Session {
                     return;
                 }
                 let (id, initial) = (channel.id, channel.position.is_none());
+                if !channel.is_messages() {
+                    return self.stream_subscribed(id, &answer);
+                }
                 let gap = channel.subscribed(&answer);
-                self.event(Event::Channel { channel: id, state: ChannelState::Subscribed, error: None });
+                self.tell_subscribed(id);
                 if initial {
                     self.subscription_began(id, true);
                 }
@@ -105,14 +108,26 @@ impl Session {
                 self.timers.set(Timer::Goaway, self.now + wait);
             }
             ServerMessage::Error(refusal) => self.refused(&refusal),
-            // Nothing asks for streams other than messages yet.
-            ServerMessage::Snapshot(_)
-            | ServerMessage::Presence { .. }
-            | ServerMessage::Change(_)
-            | ServerMessage::Digest { .. }
-            | ServerMessage::Tracked { .. }
-            | ServerMessage::Untracked { .. } => self.stats.unroutable += 1,
+            ServerMessage::Snapshot(page) => self.snapshot(frame, size as u64, &page),
+            ServerMessage::Presence { channel, offset, join, leave, .. } => {
+                self.presence_changed(frame, size as u64, &channel, offset, &join, &leave);
+            }
+            ServerMessage::Change(change) => self.collection_changed(frame, size as u64, &change),
+            ServerMessage::Digest { channel, collection, offset, digest } => {
+                self.digest(&channel, &collection, offset, digest);
+            }
+            ServerMessage::Tracked { id, channel, reference, .. } => {
+                self.tracking_accepted(&channel, id, Some(&reference));
+            }
+            ServerMessage::Untracked { id, channel } => self.tracking_accepted(&channel, id, None),
         }
+    }
+
+    /// Also where it was subscribed before: it begins again.
+    pub(super) fn tell_subscribed(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(id) else { return };
+        (channel.state, channel.told) = (ChannelState::Subscribed, ChannelState::Subscribed);
+        self.event(Event::Channel { channel: id, state: ChannelState::Subscribed, error: None });
     }
 
     fn channel_message(&mut self, frame: &Bytes, size: u64, message: &Message<'_>) {
@@ -163,10 +178,14 @@ impl Session {
             return;
         };
         self.stats.acknowledged += 1;
+        let epoch = receipt.epoch.as_ref().map(|epoch| Text::borrowed(frame, epoch));
+        if let Some((collection, key)) = entry.record() {
+            self.mutation_accepted(entry.request, collection, &key, epoch.as_ref(), receipt.offset);
+        }
         self.event(Event::Receipt(Receipt {
             request: entry.request,
             acknowledged: true,
-            epoch: receipt.epoch.as_ref().map(|epoch| Text::borrowed(frame, epoch)),
+            epoch,
             offset: receipt.offset,
             duplicate: receipt.duplicate,
         }));
@@ -187,6 +206,8 @@ impl Session {
             format!("the server refused it ({}): {}", refusal.code_text, refusal.message),
         );
         error.retry_after = refusal.retry_after.map(Duration::from_millis);
+        error.revision = refusal.revision;
+        error.record = refusal.record.map(Bytes::copy_from_slice);
         let retry = refusal.code.is_some_and(ErrorCode::allows_retry);
         let again_at = self.now + error.retry_after.unwrap_or(Duration::from_secs(1));
         let Some(id) = refusal.id else {
@@ -194,7 +215,10 @@ impl Session {
         };
         if id >= super::CONTROL_IDS {
             let Some(channel) = self.channels.by_request(id) else {
-                return self.error(error);
+                if !self.tracking_refused(id, &error, retry.then_some(again_at)) {
+                    self.error(error);
+                }
+                return;
             };
             channel.request = None;
             channel.asked = false;
@@ -206,6 +230,7 @@ impl Session {
             if let Some(channel) = self.channels.get_mut(channel) {
                 channel.wanted = false;
             }
+            self.stream_left(channel, false);
             return self.set_channel_state(channel, ChannelState::Failed, Some(error));
         }
         if retry {
@@ -216,7 +241,7 @@ impl Session {
                 self.timers.set(Timer::Hold, again_at);
             }
         } else if let Some(entry) = self.outbox.take(id).filter(|entry| !entry.given_up) {
-            self.fail_send(entry.request, error);
+            self.fail_send(entry.request, entry.record(), error);
             self.after_answer();
         } else {
             self.stats.unexpected += 1;

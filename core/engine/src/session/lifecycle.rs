@@ -154,6 +154,7 @@ impl Session {
         self.set_status(Status::Connected, None, None);
         self.event(Event::Open(opened));
         self.resubscribe_waiting();
+        self.channels.ids_of_streams().into_iter().for_each(|id| self.settle_tracking(id));
         if self.dialect == Dialect::Plain {
             self.send_ping();
         }
@@ -323,6 +324,8 @@ impl Session {
         self.closing = false;
         let connected = matches!(self.phase, Phase::Connected { .. });
         if connected {
+            self.untrack_all();
+            self.flush_lines();
             self.close_socket(CloseCode::NORMAL, "");
         }
         self.leave_connection();
@@ -362,7 +365,12 @@ impl Session {
                 state => state,
             };
             self.set_channel_state(id, state, None);
+            self.stream_left(id, true);
+            if let Some(tracking) = self.tracking(id) {
+                tracking.left();
+            }
         }
+        self.schedule_streams();
         self.enter(Phase::Waiting);
     }
 
@@ -416,6 +424,7 @@ impl Session {
             Timer::Resubscribe => self.resubscribe_waiting(),
             Timer::SendTimeout => self.expire_sends(),
             Timer::Flush => self.finish_disconnect(),
+            Timer::Streams => self.streams_due(),
             // Nothing to do: the next poll writes what they held back.
             Timer::Rate | Timer::Hold => {}
         }

@@ -1,8 +1,10 @@
+mod collections;
 mod dump;
 mod holding;
 mod incoming;
 mod lifecycle;
 mod outgoing;
+mod presence;
 mod streams;
 
 use std::collections::VecDeque;
@@ -94,6 +96,10 @@ pub struct Session {
     channels: Channels,
     /// Those that the application subscribed or left since the last poll.
     changed: Vec<ChannelId>,
+    /// Presences for which there may be something to say.
+    tracking_changed: Vec<ChannelId>,
+    /// The last UUID without its random part.
+    last_uuid: u64,
     outbox: Outbox,
     rate: Option<RateLimit>,
     /// JSON lines that wait for a frame.
@@ -147,6 +153,8 @@ impl Session {
             next_control_id: CONTROL_IDS,
             channels: Channels::default(),
             changed: Vec::new(),
+            tracking_changed: Vec::new(),
+            last_uuid: 0,
             outbox: Outbox::new(Budget::new(config.queue_messages, config.queue_bytes)),
             rate: config.rate_limit.map(RateLimit::new),
             lines: Vec::new(),
@@ -239,6 +247,7 @@ impl Session {
             self.changed.push(id);
         }
         self.drop_held(id);
+        self.stream_left(id, false);
     }
 
     /// Publishes into a channel. Unless it fails at once (`closed`, `invalid_name`, `unsupported`), it ends with
@@ -330,6 +339,7 @@ impl Session {
     pub fn poll(&mut self) -> Option<Output> {
         if self.outputs.is_empty() {
             self.settle_changes();
+            std::mem::take(&mut self.tracking_changed).into_iter().for_each(|id| self.settle_tracking(id));
             self.write();
         }
         if self.outputs.is_empty() && self.outbox.budget().take_writable() {
@@ -439,15 +449,19 @@ impl Session {
         }
     }
 
-    fn fail_send(&mut self, request: RequestId, error: Error) {
+    /// `record`: of a mutation, which is taken back first.
+    fn fail_send(&mut self, request: RequestId, record: Option<(ChannelId, Text)>, error: Error) {
         self.stats.failed += 1;
+        self.roll_back(request, record.as_ref());
         self.event(Event::SendFailed { request, error });
     }
 
     fn fail_all_sends(&mut self, error: &Error) {
+        self.roll_back_all();
         for entry in self.outbox.take_all() {
-            self.fail_send(entry.request, error.clone());
+            self.fail_send(entry.request, None, error.clone());
         }
+        self.fail_all_tracking(error);
         self.timers.clear(Timer::SendTimeout);
     }
 

@@ -6,12 +6,15 @@ use bytes::Bytes;
 
 use super::{Dialect, Phase, Session};
 use crate::budget::Permit;
+use crate::channel::Channel;
 use crate::config::WhenFull;
 use crate::error::{Error, ErrorKind};
 use crate::io::{ChannelId, Data, Event, Output, Receipt, RequestId, Text};
+use crate::outbox::Mutate;
+use crate::replica::OpKind;
 use crate::status::ChannelState;
 use crate::timers::Timer;
-use crate::wire::{ClientMessage, ErrorCode, Frame, Payload, Stream, plain};
+use crate::wire::{ClientMessage, ErrorCode, Frame, Op, Payload, Stream, plain};
 
 /// A frame is closed once it holds this many bytes.
 const FRAME_BYTES: usize = 32 << 10;
@@ -37,27 +40,47 @@ impl Session {
         permit: Permit,
     ) -> Result<(), Error> {
         self.now = now;
-        if self.closing {
-            return Err(Self::closed_error());
-        }
-        if let Some(error) = &self.ended {
-            return Err(error.clone());
-        }
-        if channel.is_some_and(|id| self.channels.get(id).is_none()) {
+        self.accepts()?;
+        if channel.is_some_and(|id| !self.channels.get(id).is_some_and(Channel::is_messages)) {
             return Err(Error::new(ErrorKind::InvalidOption, "there is no channel with this id"));
         }
         self.recorder.call(now, if channel.is_some() { "publish" } else { "send" }, channel);
         self.outbox.push(now, request, channel, event, payload, permit);
+        self.enqueued();
+        Ok(())
+    }
+
+    /// Whether the application may ask for something now.
+    pub(super) fn accepts(&self) -> Result<(), Error> {
+        if self.closing {
+            return Err(Self::closed_error());
+        }
+        self.ended.clone().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn enqueue_mutation(
+        &mut self,
+        request: RequestId,
+        collection: ChannelId,
+        mutation: Mutate,
+        payload: Data,
+        permit: Permit,
+    ) {
+        self.recorder.call(self.now, "mutate", Some(collection));
+        self.outbox.push_mutation(self.now, request, collection, mutation, payload, permit);
+        self.enqueued();
+    }
+
+    fn enqueued(&mut self) {
         if self.config.when_full == WhenFull::DropOldest {
             while let Some(entry) = self.outbox.take_over_budget() {
                 let message = "the outbox was full and this was its oldest message (queue policy dropOldest)";
                 if !crate::mutant("dropped-in-silence") {
-                    self.fail_send(entry.request, Error::new(ErrorKind::Dropped, message));
+                    self.fail_send(entry.request, entry.record(), Error::new(ErrorKind::Dropped, message));
                 }
             }
         }
         self.schedule_send_timeout();
-        Ok(())
     }
 
     /// Fills the next frame with what is waiting: control messages first, then sends.
@@ -114,14 +137,27 @@ impl Session {
             Data::Binary(bytes) => Payload::Binary(bytes),
         };
         let event = entry.event.as_deref();
-        let message = match entry.channel {
-            Some(channel) => ClientMessage::Publish {
+        let channel = entry.channel.and_then(|id| self.channels.get(id));
+        let message = match (channel, &entry.mutation) {
+            (Some(channel), Some(mutation)) => ClientMessage::Mutate {
                 id,
-                channel: Cow::Borrowed(self.channels.get(channel).map_or("", |channel| channel.name.as_str())),
+                channel: Cow::Borrowed(channel.name.as_str()),
+                collection: Cow::Borrowed(channel.collection_name()),
+                op: match mutation.op {
+                    OpKind::Insert => Op::Insert(payload.bytes()),
+                    OpKind::Update => Op::Update(payload.bytes()),
+                    OpKind::Remove => Op::Remove,
+                },
+                key: Cow::Borrowed(mutation.key.as_str()),
+                if_revision: mutation.if_revision,
+            },
+            (Some(channel), None) => ClientMessage::Publish {
+                id,
+                channel: Cow::Borrowed(channel.name.as_str()),
                 event: Cow::Borrowed(event.unwrap_or_default()),
                 payload,
             },
-            None => ClientMessage::Send { id, event: event.map(Cow::Borrowed), payload },
+            (None, _) => ClientMessage::Send { id, event: event.map(Cow::Borrowed), payload },
         };
         let own_frame = message.is_binary();
         let before = self.lines.len();
@@ -163,7 +199,7 @@ impl Session {
         if let Some(entry) = self.outbox.refuse_next() {
             let what = if code == ErrorCode::PayloadTooLarge { "payload" } else { "message" };
             let message = format!("a {what} of {size} bytes is over the server's limit of {limit}; send it in parts");
-            self.fail_send(entry.request, Error::new(ErrorKind::Refused(code), message));
+            self.fail_send(entry.request, entry.record(), Error::new(ErrorKind::Refused(code), message));
             self.after_answer();
         }
     }
@@ -172,12 +208,20 @@ impl Session {
         while self.outputs.is_empty() && self.outbox.has_unwritten() && self.timers.get(Timer::Rate).is_none() {
             let Some((_, entry)) = self.outbox.next() else { return };
             let timestamp = self.now.as_millis();
+            if entry.mutation.is_some() {
+                if let Some(entry) = self.outbox.refuse_next() {
+                    let message = "the plain dialect has no collections yet; they need realtime.v1";
+                    self.fail_send(entry.request, entry.record(), Error::new(ErrorKind::Unsupported, message));
+                    self.after_answer();
+                }
+                continue;
+            }
             let frame = match (&entry.payload, entry.channel) {
                 (Data::Binary(bytes), None) => Frame::Binary(bytes.clone()),
                 (Data::Binary(_), Some(_)) => {
                     if let Some(entry) = self.outbox.refuse_next() {
                         let message = "the plain dialect carries no binary messages in channels; use JSON, or send_binary to the backend";
-                        self.fail_send(entry.request, Error::new(ErrorKind::Unsupported, message));
+                        self.fail_send(entry.request, None, Error::new(ErrorKind::Unsupported, message));
                         self.after_answer();
                     }
                     continue;
@@ -230,10 +274,10 @@ impl Session {
     pub(super) fn expire_sends(&mut self) {
         let Some(timeout) = self.config.send_timeout else { return };
         let acknowledges = self.dialect == Dialect::V1 && matches!(self.phase, Phase::Connected { .. });
-        while let Some(request) = self.outbox.give_up_older(self.now, timeout, acknowledges) {
+        while let Some((request, record)) = self.outbox.give_up_older(self.now, timeout, acknowledges) {
             let message =
                 format!("no receipt came within {timeout:?} (sendTimeout); it may have been accepted all the same");
-            self.fail_send(request, Error::new(ErrorKind::Timeout, message));
+            self.fail_send(request, record, Error::new(ErrorKind::Timeout, message));
         }
         self.after_answer();
     }
@@ -256,7 +300,8 @@ impl Session {
         self.held_back = false;
         for id in self.wanted_channels() {
             let Some(channel) = self.channels.get(id) else { continue };
-            let waits = channel.request.is_none() && channel.state != ChannelState::Subscribed;
+            let ready = channel.request.is_none() && channel.retry_at.is_none();
+            let waits = ready && channel.state != ChannelState::Subscribed;
             let again = channel.state == ChannelState::Resubscribing;
             if !waits || self.timers.get(Timer::Resubscribe).is_some() {
                 continue;
@@ -410,7 +455,7 @@ impl Session {
         self.recorder.client_message(message, None);
     }
 
-    fn flush_lines(&mut self) {
+    pub(super) fn flush_lines(&mut self) {
         if !self.lines.is_empty() {
             let frame = Frame::Text(Bytes::from(std::mem::take(&mut self.lines)));
             self.transmit(frame);

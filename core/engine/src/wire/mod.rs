@@ -20,7 +20,7 @@ mod record;
 mod server_message;
 mod snapshot;
 mod stream;
-mod text;
+pub(crate) mod text;
 
 pub use client_message::{ClientMessage, Encoding, Hello, Position, Since, Window};
 pub use close::{CloseCode, ClosePolicy};

@@ -1,30 +1,30 @@
 //! Writing JSON by hand: the messages are few, flat and hot.
 
 /// Appends `,"key":`.
-pub(super) fn key(out: &mut Vec<u8>, name: &str) {
+pub(crate) fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");
 }
 
 /// Appends `,"key":number`.
-pub(super) fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     push_number(out, value);
 }
 
 /// Appends `,"key":"string"`, escaped.
-pub(super) fn string(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(crate) fn string(out: &mut Vec<u8>, name: &str, value: &str) {
     key(out, name);
     push_string(out, value);
 }
 
-pub(super) fn boolean(out: &mut Vec<u8>, name: &str, value: bool) {
+pub(crate) fn boolean(out: &mut Vec<u8>, name: &str, value: bool) {
     key(out, name);
     out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
-pub(super) fn push_number(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push_number(out: &mut Vec<u8>, mut value: u64) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
     loop {
@@ -38,7 +38,7 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-pub(super) fn push_string(out: &mut Vec<u8>, value: &str) {
+pub(crate) fn push_string(out: &mut Vec<u8>, value: &str) {
     let plain = value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
     if plain {
         out.push(b'"');
