@@ -14,6 +14,8 @@ pub(super) struct Loads {
     asked: Option<u64>,
     /// Up to where the last snapshot reaches: epoch and offset.
     covered: Option<(u32, u64)>,
+    /// It is of another history than the one that was told last: what comes in between is no longer wanted.
+    ahead: bool,
 }
 
 impl Checker {
@@ -50,12 +52,13 @@ impl Checker {
         let Some(loads) = self.loads.get_mut(&(client, channel)).filter(|loads| loads.on != LoadOn::Never) else {
             return;
         };
-        if loads.held {
+        if loads.held && !(loads.ahead && loads.asked.is_none()) {
             let what = format!("client {client} channel {channel} was told {gap:?} while it loads");
             self.violation(Invariant::SnapshotFits, what);
         } else {
             let reaches = |(of, offset): (u32, u64)| of == epoch && gap.to.is_none_or(|to| to <= offset);
             loads.held = !loads.covered.is_some_and(reaches);
+            loads.ahead &= loads.covered.is_some_and(|(of, _)| of != epoch);
         }
     }
 
@@ -80,14 +83,15 @@ impl Checker {
 
     /// The application has loaded, or failed to; what ends another load than the one under way is nothing.
     pub(crate) fn loaded(&mut self, client: usize, channel: usize, load: u64, covered: Option<&Covered>) {
-        let epoch = self.seen.get(&(client, channel)).and_then(|seen| seen.epoch);
+        let before = self.seen.get(&(client, channel)).and_then(|seen| seen.epoch);
         let covered = covered.and_then(|Covered { epoch: of, offset }| {
-            Some((of.as_ref().map(|of| self.histories.epoch(of)).or(epoch)?, *offset))
+            Some((of.as_ref().map(|of| self.histories.epoch(of)).or(before)?, *offset))
         });
         if let Some(loads) = self.loads.get_mut(&(client, channel))
             && loads.asked == Some(load)
         {
             (loads.held, loads.asked) = (false, None);
+            loads.ahead = covered.is_some_and(|(of, _)| Some(of) != before);
             loads.covered = covered.or(loads.covered);
         }
     }

@@ -203,7 +203,7 @@ fn a_snapshot_and_what_follows_fit_together() {
         })
     };
     let fits = [Invariant::SnapshotFits];
-    let sound: [fn(&mut Checker); 4] = [
+    let sound: [fn(&mut Checker); 5] = [
         |checker| {
             checker.load(0, 0, 1, &missing(2, 5), false);
             checker.loaded(0, 0, 1, Some(&covered(7)));
@@ -224,6 +224,15 @@ fn a_snapshot_and_what_follows_fit_together() {
             get(checker, 9);
         },
         |checker| checker.loads_on(0, 0, LoadOn::Never),
+        // A snapshot of a history behind the next one: neither has to be loaded.
+        |checker| {
+            checker.load(0, 0, 1, &missing(2, 5), false);
+            checker.restarted();
+            checker.loaded(0, 0, 1, Some(&Covered { epoch: Some("c".into()), offset: 3 }));
+            checker.gap(0, 0, &another_epoch(None));
+            let (epoch, previous_epoch) = ("c".into(), Some("b".into()));
+            checker.gap(0, 0, &Missing { epoch, previous_epoch, ..Missing::default() });
+        },
     ];
     for steps in sound {
         assert_eq!(after(steps), []);
