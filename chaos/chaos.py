@@ -111,7 +111,7 @@ class Run:
 
     async def _through_chaos(self) -> Outcome:
         sends = self._count * len(self._services)
-        faults, kills = 8 + sends // 12_000, 1 + sends // 90_000
+        faults, kills = 8 + sends // 6_000, 1 + sends // 60_000
         plan = draw(self._seed, sends, list(self._programs), faults, kills, self._part.outage)
         breaking = asyncio.create_task(self._break(plan, sends))
         self._tell("go")
@@ -175,6 +175,9 @@ class Run:
             # More than the outbox holds: some wait before it.
             "window": 1500,
             "queue": 1000,
+            # Little, so that the server often has to hold messages back.
+            "inbox": 256 << 10,
+            "channel_inbox": 64 << 10,
             "large": LARGE,
             "large_every": LARGE_EVERY,
             "report_every": max(self._count // 1000, 20),

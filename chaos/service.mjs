@@ -51,6 +51,7 @@ const client = new WebSocketClient({
   connectTimeout: 1500,
   reconnect: { first: 50, base: 100, max: 500 },
   queue: { messages: job.queue },
+  inbox: { bytes: job.inbox, channelBytes: job.channel_inbox },
 });
 client.on("error", ({ code, message }) => tell({ state: "error", code, message }));
 await client.connect();

@@ -118,6 +118,8 @@ async def main(job: dict[str, Any]) -> None:
         reconnect_base=0.1,
         reconnect_max=0.5,
         queue_messages=job["queue"],
+        inbox_bytes=job["inbox"],
+        channel_inbox_bytes=job["channel_inbox"],
     )
     client.on("error", lambda error: tell(state="error", code=error.code, message=str(error)))
     async with client:

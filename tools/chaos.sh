@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the chaos, by default with everything optimised, in copies below target/chaos, so that the project's own build stays as it
-# is. `tools/chaos.sh debug` takes what `make setup` has built. MESSAGES and SEED are read by chaos/chaos.py.
+# Runs the chaos with what `make setup` has built, which is fast enough. With PROFILE=release everything is optimised, in copies
+# below target/chaos, so that the project's own build stays as it is. MESSAGES and SEED are read by chaos/chaos.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-profile=${1:-release}
+profile=${PROFILE:-debug}
 target=${CARGO_TARGET_DIR:-$root/target}
 packages=$root/python/src
 node=$root/node

@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_nothing_is_lost_repeated_or_reordered_while_network_and_server_break() -> None:
     result = subprocess.run(
-        ["tools/chaos.sh", "debug"],
+        ["tools/chaos.sh"],
         cwd=ROOT,
-        env=os.environ | {"MESSAGES": "24000", "SEED": "1"},
+        env=os.environ | {"MESSAGES": "24000", "SEED": "1", "PROFILE": "debug"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use journal::Journal;
-use realtime_client::{Channel, Client, ClientEvent, Config, Error, LoadOn, Receipt, Subscription};
+use realtime_client::{Channel, Client, ClientEvent, Config, Error, LoadOn, Receipt, Subscription, Window};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -28,6 +28,9 @@ struct Job {
     window: usize,
     /// Messages that the outbox holds.
     queue: usize,
+    /// Bytes of messages that are not consumed, in all and of a channel.
+    inbox: u64,
+    channel_inbox: u64,
     /// Every so many a send is too large, and has to be refused.
     large_every: u64,
     large: usize,
@@ -64,6 +67,7 @@ async fn run(job: Rc<Job>) -> Result<(), Failure> {
     config.reconnect_base = Duration::from_millis(100);
     config.reconnect_max = Duration::from_millis(500);
     config.queue_messages = job.queue;
+    config.inbox = Window { connection: job.inbox, channel: job.channel_inbox };
     let client = Client::connect(config).await?;
     tokio::task::spawn_local(errors(client.clone()));
 
