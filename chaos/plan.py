@@ -65,4 +65,8 @@ def _fault(dice: random.Random, sends: int, target: str, kind: str, outage: int)
         "narrow": dice.randrange(100_000, 1_000_000),
     }.get(kind, 0)
     lasts = 0 if kind in ("cut", "torn") else int(sends * dice.uniform(0.002, 0.02))
-    return Fault(at, target, kind, size, max(lasts, outage) if kind == "outage" else lasts)
+    if kind == "outage":
+        lasts = max(lasts, outage)
+    elif kind == "silence":
+        lasts = 0  # The client ends it.
+    return Fault(at, target, kind, size, lasts)

@@ -8,9 +8,9 @@ profile=${PROFILE:-debug}
 target=${CARGO_TARGET_DIR:-$root/target}
 packages=$root/python/src
 node=$root/node
-cargo build --quiet --locked --profile "${profile/debug/dev}" -p realtime-server -p chaos-service
+# The same packages as in `make setup`, so that nothing is built twice.
+cargo build --quiet --locked --profile "${profile/debug/dev}" -p realtime-server -p realtime-python -p realtime-node -p chaos-service
 if [ "$profile" != debug ]; then
-  cargo build --quiet --locked --profile "$profile" -p realtime-python -p realtime-node
   case $(uname -s) in Darwin) ending=dylib ;; *) ending=so ;; esac
   packages=$root/target/chaos/python
   node=$root/target/chaos/node
