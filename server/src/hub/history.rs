@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use realtime_engine::wire::{Payload, ServerMessage, plain};
 
-use super::channels::ChannelKey;
+use super::streams::StreamKey;
 use super::config::{HistoryConfig, ms};
 
 /// What an entry costs beside its bytes.
@@ -37,7 +37,7 @@ pub(super) struct Retired {
     /// Numbers of records.
     pub(super) records: Vec<u64>,
     /// Channels whose last stored message is gone: from then on the store has to know the offset by itself.
-    pub(super) emptied: Vec<ChannelKey>,
+    pub(super) emptied: Vec<StreamKey>,
 }
 
 impl Retired {
