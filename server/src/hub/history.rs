@@ -3,8 +3,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use realtime_engine::wire::{Payload, ServerMessage, plain};
 
-use super::streams::StreamKey;
 use super::config::{HistoryConfig, ms};
+use super::streams::StreamKey;
 
 /// What an entry costs beside its bytes.
 const ENTRY_OVERHEAD: usize = 96;

@@ -32,7 +32,9 @@ impl Hub {
         let key = self.streams.find(channel, &Which::Collection(collection.into()));
         let Some(collection) = key.and_then(|key| self.streams.collection(key)) else { return Vec::new() };
         let items = collection.items_after(None);
-        items.map(|(key, item)| Current { key: key.clone(), revision: item.revision, record: item.record.clone() }).collect()
+        items
+            .map(|(key, item)| Current { key: key.clone(), revision: item.revision, record: item.record.clone() })
+            .collect()
     }
 
     /// One record of a collection.
@@ -99,7 +101,8 @@ impl Hub {
 
     /// A conflict that is told again: with the record as it is now.
     pub(super) fn conflict_again(&self, mutation: Option<Mutation<'_>>) -> MutateError {
-        let current = mutation.and_then(|Mutation { channel, collection, key, .. }| self.record(channel, collection, key));
+        let current =
+            mutation.and_then(|Mutation { channel, collection, key, .. }| self.record(channel, collection, key));
         MutateError { current, ..MutateError::new(ErrorCode::Conflict, "the record was another one") }
     }
 

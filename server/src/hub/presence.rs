@@ -77,7 +77,9 @@ impl Presence {
 impl Streams {
     /// Puts a meta in the place of the one with its reference; `false` where others see no difference.
     pub(super) fn track(&mut self, now: u64, key: StreamKey, member: Member) -> bool {
-        let Some(State::Presence(presence)) = self.stream_mut(key).map(|stream| &mut stream.state) else { return false };
+        let Some(State::Presence(presence)) = self.stream_mut(key).map(|stream| &mut stream.state) else {
+            return false;
+        };
         let before = presence.metas.get(&member.reference);
         if before.is_some_and(|before| before.looks_like(&member)) {
             return false;
@@ -94,7 +96,9 @@ impl Streams {
 
     /// Takes a meta out; `false` where it is not there.
     pub(super) fn untrack(&mut self, key: StreamKey, reference: &Arc<str>, seen_at: u64) -> bool {
-        let Some(State::Presence(presence)) = self.stream_mut(key).map(|stream| &mut stream.state) else { return false };
+        let Some(State::Presence(presence)) = self.stream_mut(key).map(|stream| &mut stream.state) else {
+            return false;
+        };
         let Some(member) = presence.metas.remove(reference) else { return false };
         presence.untold.insert(reference.clone(), seen_at);
         self.totals.members -= 1;
@@ -133,7 +137,10 @@ impl Streams {
             offset,
             timestamp: now,
             join: join.iter().map(|member| member.to_meta()).collect(),
-            leave: leave.iter().map(|(reference, seen_at)| Left { reference: (&**reference).into(), seen_at: *seen_at }).collect(),
+            leave: leave
+                .iter()
+                .map(|(reference, seen_at)| Left { reference: (&**reference).into(), seen_at: *seen_at })
+                .collect(),
         };
         Some(Entry::new(now, encode(&message, &mut Vec::new()), false, 0))
     }

@@ -5,10 +5,10 @@ use realtime_engine::wire::{
     DecodeError, ErrorCode, Payload, Position, ServerMessage, Stream as Which, plain, validate_json, validate_name,
 };
 
-use super::streams::StreamKey;
 use super::connection::{Dialect, Phase, Waiting};
 use super::history::Entry;
 use super::journal::{Journal, Publisher};
+use super::streams::StreamKey;
 use super::{ConnectionId, Hub, wake};
 
 /// What a message carries, owned.

@@ -24,7 +24,10 @@ pub(super) struct Paging {
 /// What a subscription is to be sent next.
 pub(super) enum Due {
     /// Messages that were evicted.
-    Gap { from: u64, to: u64 },
+    Gap {
+        from: u64,
+        to: u64,
+    },
     Page,
     Entry(u64),
     Digest,

@@ -152,16 +152,8 @@ impl Streams {
                 self.totals.collections += 1;
             }
         }
-        let stream = Stream {
-            channel,
-            epoch,
-            history,
-            state,
-            subscribers: BTreeSet::new(),
-            record,
-            staged: 0,
-            idle_since: now,
-        };
+        let stream =
+            Stream { channel, epoch, history, state, subscribers: BTreeSet::new(), record, staged: 0, idle_since: now };
         self.streams.insert(key, stream);
         self.idle.insert((now, key));
         key

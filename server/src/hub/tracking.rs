@@ -44,7 +44,10 @@ impl Hub {
                 };
                 let Some(member) = presence.meta(&reference).cloned() else { return };
                 let (channel, key) = (channel.into(), (&*member.key).into());
-                self.v1_answer(id, &ServerMessage::Tracked { id: request, channel, key, reference: (&*reference).into() });
+                self.v1_answer(
+                    id,
+                    &ServerMessage::Tracked { id: request, channel, key, reference: (&*reference).into() },
+                );
             }
             Ok(None) => {}
         }
@@ -128,7 +131,8 @@ impl Hub {
     /// The grace period of a session is over, unless it has come back.
     pub(super) fn end_grace(&mut self, now: u64, key: SessionKey) {
         let Some(session) = self.sessions.session(key) else { return };
-        let over = session.gone_since().is_some_and(|since| now.saturating_sub(since) >= ms(self.config.presence.grace));
+        let over =
+            session.gone_since().is_some_and(|since| now.saturating_sub(since) >= ms(self.config.presence.grace));
         if over {
             let ended = session.take_tracked();
             self.end_tracks(now, ended);
@@ -145,7 +149,9 @@ impl Hub {
 
     /// Tells a change at once, or with those that come within the interval.
     fn presence_changed(&mut self, now: u64, key: StreamKey) {
-        let Some(State::Presence(presence)) = self.streams.stream_mut(key).map(|stream| &mut stream.state) else { return };
+        let Some(State::Presence(presence)) = self.streams.stream_mut(key).map(|stream| &mut stream.state) else {
+            return;
+        };
         if presence.next_line <= now {
             self.tell_presence(now, key);
         } else if !presence.armed {
@@ -156,7 +162,9 @@ impl Hub {
 
     pub(super) fn tell_presence(&mut self, now: u64, key: StreamKey) {
         let interval = ms(self.config.presence.interval);
-        let Some(State::Presence(presence)) = self.streams.stream_mut(key).map(|stream| &mut stream.state) else { return };
+        let Some(State::Presence(presence)) = self.streams.stream_mut(key).map(|stream| &mut stream.state) else {
+            return;
+        };
         presence.armed = false;
         presence.next_line = now.saturating_add(interval);
         while let Some(entry) = self.streams.presence_line(now, key) {

@@ -228,13 +228,7 @@ impl Hub {
                 return None;
             }
             Verdict::Forgotten => {
-                self.v1_error(
-                    id,
-                    ErrorCode::Malformed,
-                    "the id is older than the last ones",
-                    Some(request),
-                    None,
-                );
+                self.v1_error(id, ErrorCode::Malformed, "the id is older than the last ones", Some(request), None);
                 return None;
             }
         }
@@ -447,10 +441,8 @@ impl Hub {
         let stream = self.streams.stream(key)?;
         let connection = self.connections.get_mut(&id)?;
         connection.unsubscribe(key);
-        let mut subscription = Subscription {
-            cursor: start.offset + u64::from(super::mutant("starts-late")),
-            ..Subscription::default()
-        };
+        let mut subscription =
+            Subscription { cursor: start.offset + u64::from(super::mutant("starts-late")), ..Subscription::default() };
         if start.recovered != Some(true) && stream.has_state() {
             subscription.begin_snapshot(start.offset);
         }
