@@ -195,7 +195,7 @@ impl Hub {
                     let Some(session) = self.sessions.session(session) else { continue };
                     let Some(waited) = session.unstage(request) else { continue };
                     if super::mutant("failed-is-acknowledged") {
-                        self.v1_outcome(waited.connection, request, &outcome, false);
+                        self.v1_outcome(waited.connection, request, &outcome, false, None);
                         continue;
                     }
                     // A new connection begins with its lowest id: it may have given this one up, and nothing may wait for it.
