@@ -217,7 +217,7 @@ impl Streams {
         }
         stream.idle_since = now;
         match stream.state {
-            State::Presence(_) => drop(self.remove(key)),
+            State::Presence(_) => self.remove(key),
             _ => drop(self.idle.insert((now, key))),
         }
     }

@@ -1,7 +1,5 @@
 //! Presence: who may say to be where, and when it ends.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use realtime_engine::wire::{ErrorCode, PresenceStatus, Refusal, ServerMessage, Stream as Which};
 
@@ -32,39 +30,33 @@ impl Hub {
 
     pub(super) fn v1_track(&mut self, now: u64, id: ConnectionId, request: u64, channel: &str, track: &Track<'_>) {
         match self.track(now, id, channel, track) {
-            Err((code, reason, wait)) => {
-                let mut refusal = Refusal::new(code, reason);
-                (refusal.id, refusal.retry_after) = (Some(request), wait);
-                (refusal.channel, refusal.stream) = (Some(channel.into()), Which::Presence);
-                self.v1_refuse(id, refusal);
-            }
-            Ok(Some((stream, reference))) => {
-                let Some(State::Presence(presence)) = self.streams.stream(stream).map(|stream| &stream.state) else {
-                    return;
-                };
-                let Some(member) = presence.meta(&reference).cloned() else { return };
-                let (channel, key) = (channel.into(), (&*member.key).into());
-                self.v1_answer(
-                    id,
-                    &ServerMessage::Tracked { id: request, channel, key, reference: (&*reference).into() },
-                );
+            Ok(Some(Member { key, reference, .. })) => {
+                let (channel, key, reference) = (channel.into(), (&*key).into(), (&*reference).into());
+                self.v1_answer(id, &ServerMessage::Tracked { id: request, channel, key, reference });
             }
             Ok(None) => {}
+            Err(refusal) => {
+                let (channel, stream) = (Some(channel.into()), Which::Presence);
+                self.v1_refuse(id, Refusal { id: Some(request), channel, stream, ..*refusal });
+            }
         }
     }
 
+    /// What the client is from now on; `None` where it has gone meanwhile.
     fn track(
         &mut self,
         now: u64,
         id: ConnectionId,
         channel: &str,
         track: &Track<'_>,
-    ) -> Result<Option<(StreamKey, Arc<str>)>, (ErrorCode, String, Option<u64>)> {
+    ) -> Result<Option<Member>, Box<Refusal<'static>>> {
         let (limits, bounds) = (self.config.limits, self.config.presence);
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(None) };
         let Some(session_key) = connection.session else { return Ok(None) };
         let user = connection.user();
-        let refuse = |code, reason: &str, wait| Err((code, reason.to_owned(), wait));
+        let refuse = |code, reason: &str, retry_after| {
+            Err(Box::new(Refusal { retry_after, ..Refusal::new(code, reason.to_owned()) }))
+        };
         if self.draining {
             return refuse(ErrorCode::Unavailable, "the server drains", Some(RETRY_AFTER));
         }
@@ -110,11 +102,11 @@ impl Hub {
             return refuse(ErrorCode::PresenceFull, "the channel takes no more members", None);
         }
         let stream = self.streams.open(now, channel, &Which::Presence, &mut self.ids);
-        session.tracked.insert(stream, reference.clone());
-        if self.streams.track(now, stream, member) {
+        session.tracked.insert(stream, reference);
+        if self.streams.track(now, stream, member.clone()) {
             self.presence_changed(now, stream);
         }
-        Ok(Some((stream, reference)))
+        Ok(Some(member))
     }
 
     pub(super) fn v1_untrack(&mut self, now: u64, id: ConnectionId, request: u64, channel: &str) {
