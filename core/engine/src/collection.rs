@@ -380,3 +380,218 @@ impl Pending {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{Held, Page, Snapshot};
+
+    const KEY: &str = "k";
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Mutate(u8),
+        /// The server accepts the oldest mutation that it has not, or refuses it.
+        Accept,
+        Refuse,
+        /// Somebody else changes the record.
+        Foreign(u8),
+        Change,
+        Receipt,
+        /// The application gives one up, whatever became of it.
+        GiveUp(usize),
+        Snapshot,
+    }
+
+    fn op(what: u8) -> (OpKind, Bytes) {
+        let payloads =
+            [r#"{"a":1}"#, r#"{"b":2,"a":2}"#, r#"{"a":3,"c":3}"#, r#"{"id":"k","a":4}"#, r#"{"id":"k"}"#, ""];
+        let kind = match what {
+            0..=2 => OpKind::Update,
+            3 | 4 => OpKind::Insert,
+            _ => OpKind::Remove,
+        };
+        (kind, Bytes::from_static(payloads[usize::from(what)].as_bytes()))
+    }
+
+    /// A server of one record, and what is under way from it.
+    struct World {
+        collection: Collection,
+        record: Option<Bytes>,
+        offset: u64,
+        position: u64,
+        sent: VecDeque<(RequestId, OpKind, Bytes)>,
+        changes: VecDeque<(u64, OpKind, Bytes)>,
+        receipts: VecDeque<(RequestId, u64)>,
+        requests: u64,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let mut world = Self {
+                collection: Collection::new(ChannelId(0), Text::from("c")),
+                record: None,
+                offset: 0,
+                position: 0,
+                sent: VecDeque::new(),
+                changes: VecDeque::new(),
+                receipts: VecDeque::new(),
+                requests: 0,
+            };
+            world.snapshot();
+            world
+        }
+
+        fn position(&self) -> Position {
+            Position { epoch: "e".into(), offset: self.position }
+        }
+
+        fn snapshot(&mut self) {
+            self.changes.clear();
+            self.position = self.offset;
+            let record = self.record.clone();
+            let records = record.iter().map(|record| Held { key: KEY.into(), revision: self.offset, record }).collect();
+            let page = Snapshot {
+                channel: "r".into(),
+                epoch: "e".into(),
+                offset: self.offset,
+                part: 0,
+                end: Some(self.offset),
+                page: Page::Records { collection: "c".into(), records },
+            };
+            self.collection.page(&Bytes::new(), &page).unwrap();
+            self.collection.take_over(&self.position()).unwrap();
+        }
+
+        /// The server changes the record, if it may: the revision.
+        fn serve(&mut self, kind: OpKind, payload: &Bytes) -> Option<u64> {
+            let refused = match kind {
+                OpKind::Insert => self.record.is_some(),
+                _ => self.record.is_none(),
+            };
+            if refused {
+                return None;
+            }
+            self.record = kind.apply(payload, self.record.as_ref());
+            self.offset += 1;
+            self.changes.push_back((self.offset, kind, payload.clone()));
+            Some(self.offset)
+        }
+
+        fn run(&mut self, step: Step) {
+            let key = Text::from(KEY);
+            match step {
+                Step::Mutate(what) => {
+                    self.requests += 1;
+                    let (request, (kind, payload)) = (RequestId(self.requests), op(what));
+                    self.collection.mutate(request, key, kind, payload.clone());
+                    self.sent.push_back((request, kind, payload));
+                }
+                Step::Accept => {
+                    let Some((request, kind, payload)) = self.sent.pop_front() else { return };
+                    match self.serve(kind, &payload) {
+                        Some(revision) => self.receipts.push_back((request, revision)),
+                        None => drop(self.collection.roll_back(&key, request)),
+                    }
+                }
+                Step::Refuse => {
+                    let Some((request, ..)) = self.sent.pop_front() else { return };
+                    self.collection.roll_back(&key, request);
+                }
+                Step::Foreign(what) => {
+                    let (kind, payload) = op(what);
+                    self.serve(kind, &payload);
+                }
+                Step::Change => {
+                    let Some((offset, kind, payload)) = self.changes.pop_front() else { return };
+                    self.position = offset;
+                    let op = match kind {
+                        OpKind::Insert => Op::Insert(&payload),
+                        OpKind::Update => Op::Update(&payload),
+                        OpKind::Remove => Op::Remove,
+                    };
+                    let change = wire::Change {
+                        channel: "r".into(),
+                        collection: "c".into(),
+                        op,
+                        key: KEY.into(),
+                        offset,
+                        user: None,
+                        timestamp: 0,
+                    };
+                    self.collection.change(&Bytes::new(), &change).unwrap();
+                }
+                Step::Receipt => {
+                    let Some((request, revision)) = self.receipts.pop_front() else { return };
+                    let made = Some((Text::from("e"), revision));
+                    let position = self.position();
+                    self.collection.receipt(&key, request, made, Some(&position), true);
+                }
+                Step::GiveUp(at) => {
+                    let pending = self.collection.pending.get(&key);
+                    let open = pending.map_or(Vec::new(), |pending| {
+                        let open = pending.mutations.iter().filter(|mutation| mutation.receipt.is_none());
+                        open.map(|mutation| mutation.request).collect()
+                    });
+                    let Some(request) = open.get(at % open.len().max(1)) else { return };
+                    self.collection.roll_back(&key, *request);
+                    self.receipts.retain(|(of, _)| of != request);
+                }
+                Step::Snapshot => self.snapshot(),
+            }
+        }
+
+        /// The view is what is confirmed, with all that is pending over it, however it was come by.
+        fn check(&self) {
+            let base = self.collection.confirmed.get(KEY).map(|row| row.record.clone());
+            let pending = self.collection.pending.get(KEY.as_bytes());
+            let over = pending.into_iter().flat_map(|pending| &pending.mutations);
+            let expected = over.fold(base, |record, m| m.kind.apply(&m.payload, record.as_ref()));
+            assert_eq!(self.collection.view(KEY), expected.as_ref());
+        }
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..6u8).prop_map(Step::Mutate),
+            4 => Just(Step::Accept),
+            1 => Just(Step::Refuse),
+            3 => (0..6u8).prop_map(Step::Foreign),
+            5 => Just(Step::Change),
+            4 => Just(Step::Receipt),
+            1 => (0..4usize).prop_map(Step::GiveUp),
+            1 => Just(Step::Snapshot),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_view_is_what_is_confirmed_with_what_is_pending_over_it(
+            steps in proptest::collection::vec(step(), 0..60),
+        ) {
+            let mut world = World::new();
+            for step in steps {
+                world.run(step);
+                world.check();
+            }
+            while !world.sent.is_empty() || !world.changes.is_empty() || !world.receipts.is_empty() {
+                for step in [Step::Accept, Step::Receipt, Step::Change] {
+                    world.run(step);
+                    world.check();
+                }
+            }
+            prop_assert!(world.collection.pending.is_empty());
+            prop_assert!(world.collection.answered.is_empty());
+            prop_assert_eq!(world.collection.view(KEY), world.record.as_ref());
+            let mut digest = Digest::default();
+            if let Some(record) = &world.record {
+                digest.add(KEY, record);
+            }
+            prop_assert_eq!(world.collection.confirmed.digest(), digest);
+        }
+    }
+}

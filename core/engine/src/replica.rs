@@ -157,3 +157,54 @@ pub(crate) fn canonical(json: Bytes) -> Option<Bytes> {
     let form = Record::parse_validated(&json).ok()?.encode();
     Some(if form == json { json } else { Bytes::from(form) })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(value: u8) -> Row {
+        Row { record: Bytes::from(format!("{{\"v\":{value}}}")), revision: u64::from(value) }
+    }
+
+    fn rows(of: &BTreeMap<u8, u8>) -> Rows {
+        let mut rows = Rows::default();
+        of.iter().for_each(|(key, value)| rows.put(Text::from(key.to_string()), record(*value)));
+        rows
+    }
+
+    proptest! {
+        #[test]
+        fn digest_and_bytes_are_those_of_the_rows_that_are_there(
+            steps in proptest::collection::vec((0..8u8, proptest::option::of(0..5u8)), 0..40),
+        ) {
+            let (mut changed, mut left) = (Rows::default(), BTreeMap::new());
+            for (key, value) in steps {
+                changed.replace(&key.to_string(), value.map(|value| record(value).record), u64::from(value.unwrap_or(0)));
+                match value {
+                    Some(value) => left.insert(key, value),
+                    None => left.remove(&key),
+                };
+            }
+            let scratch = rows(&left);
+            prop_assert_eq!(changed.digest(), scratch.digest());
+            prop_assert_eq!(changed.digest().records, left.len() as u64);
+            prop_assert_eq!((changed.bytes(), changed.len()), (scratch.bytes(), scratch.len()));
+        }
+
+        #[test]
+        fn differences_are_the_keys_that_differ(
+            one in proptest::collection::btree_map(0..12u8, 0..3u8, 0..12),
+            other in proptest::collection::btree_map(0..12u8, 0..3u8, 0..12),
+        ) {
+            let found: Vec<_> = rows(&one).differences(&rows(&other));
+            let mut expected: Vec<_> = (0..12u8)
+                .filter(|key| one.get(key) != other.get(key))
+                .map(|key| (Text::from(key.to_string()), one.get(&key).map(|value| record(*value))))
+                .collect();
+            expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -411,6 +411,10 @@ fn a_collection_that_differs_is_taken_over_anew_and_that_is_told() {
 fn a_peer_that_breaks_the_order_is_asked_anew() {
     let holes: &[fn(&mut World)] = &[
         |world| world.change("remove", "a", 12, ""),
+        |world| {
+            world.reconnect();
+            world.answer(11, Some(true));
+        },
         |world| world.change("update", "nobody", 11, "{}"),
         |world| world.change("insert", "b", 11, "[1]"),
         |world| world.change("update", "a", 11, "7"),

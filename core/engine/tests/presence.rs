@@ -186,7 +186,7 @@ fn a_snapshot_is_told_once_it_is_whole_and_changes_follow() {
     assert!(world.told().is_empty());
     world.changed(12, &[], &[("nobody", 1)]);
     assert_eq!(world.brief(), ["+bob", "+cy", "+dan", "sync"]);
-    world.changed(14, &[meta("r5", "eve", r#","verified":true,"status":"away","state":{"x":[null]}"#)], &[("r2", 400)]);
+    world.changed(13, &[meta("r5", "eve", r#","verified":true,"status":"away","state":{"x":[null]}"#)], &[("r2", 400)]);
     let told = world.told();
     assert_eq!(
         told[0]["join"][0],
@@ -194,7 +194,7 @@ fn a_snapshot_is_told_once_it_is_whole_and_changes_follow() {
     );
     assert_eq!((&told[0]["leave"][0]["id"], &told[0]["leave"][0]["lastSeen"]), (&"bob".into(), &400.into()));
     assert_eq!(told[0]["sync"], false);
-    world.changed(14, &[], &[("r5", 1)]);
+    world.changed(13, &[], &[("r5", 1)]);
     assert!(world.told().is_empty(), "it was told before");
     assert_eq!(world.bench.session.stats().duplicates, 1);
     assert_eq!(world.bench.session.stats().unconsumed_bytes, 0);
@@ -484,14 +484,30 @@ fn watching_ends_and_begins_again_with_the_differences() {
 }
 
 #[test]
-fn a_page_out_of_order_is_asked_for_anew() {
-    let mut world = World::synced(&[meta("r1", "ann", "")]);
-    world.page("e", 20, 1, Some(20), &[]);
-    assert_eq!(world.bench.errors(), ["protocol_error"]);
-    assert!(world.bench.last_sent("subscribe")["since"].is_null());
-    world.answer("e", 20, None);
-    world.page("e", 20, 0, Some(20), &[meta("r1", "ann", "")]);
-    assert_eq!(world.brief(), ["sync"]);
+fn a_peer_that_breaks_the_order_is_asked_anew() {
+    let holes: &[fn(&mut World)] = &[
+        |world| world.page("e", 20, 1, Some(20), &[]),
+        |world| world.changed(12, &[], &[("r1", 1)]),
+        |world| {
+            world.reconnect();
+            world.answer("e", 9, Some(true));
+        },
+        |world| {
+            world.reconnect();
+            world.answer("other", 10, Some(true));
+        },
+    ];
+    for (at, hole) in holes.iter().enumerate() {
+        let mut world = World::synced(&[meta("r1", "ann", "")]);
+        hole(&mut world);
+        assert_eq!(world.bench.errors(), ["protocol_error"], "{at}");
+        assert!(world.bench.last_sent("subscribe")["since"].is_null(), "{at}");
+        world.answer("e", 20, None);
+        world.page("e", 20, 0, Some(20), &[meta("r1", "ann", "")]);
+        assert_eq!(world.brief(), ["sync"], "{at}");
+        world.changed(21, &[], &[("r1", 1)]);
+        assert_eq!(world.brief(), ["-ann"], "{at}");
+    }
 }
 
 #[test]

@@ -6,18 +6,10 @@ use serde::Serialize;
 pub struct Stats {
     /// Open connections.
     pub connections: u64,
-    /// Channels whose messages are remembered.
+    /// Channels that are remembered.
     pub channels: u64,
     /// Sessions that are remembered.
     pub sessions: u64,
-    /// Clients that are present, in all channels.
-    pub members: u64,
-    /// Collections that are remembered.
-    pub collections: u64,
-    /// Records of all collections, with those that wait for the disk.
-    pub records: u64,
-    /// Bytes of these records, with what each costs beside its own.
-    pub record_bytes: u64,
     /// Bytes of all histories.
     pub history_bytes: u64,
     /// Where histories and sessions are kept.
@@ -29,12 +21,10 @@ pub struct Stats {
     pub connections_total: u64,
     /// Upgrades that were refused: token, origin, path, full, draining, not a WebSocket.
     pub refused_upgrades: u64,
-    /// Publishes, sends and mutations that were accepted, from clients.
+    /// Publishes and sends that were accepted, from clients.
     pub messages_in: u64,
-    /// Messages, presence lines and changes that went out, one for each subscriber.
+    /// Channel messages that went out, one for each subscriber.
     pub messages_out: u64,
-    /// Pages of snapshots that went out.
-    pub pages_out: u64,
     /// Frames read.
     pub frames_in: u64,
     /// Frames written.
@@ -43,7 +33,7 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes of the frames written.
     pub bytes_out: u64,
-    /// Publishes, sends and mutations that had been answered before.
+    /// Publishes and sends that had been answered before.
     pub duplicates: u64,
     /// Subscribes that recovered all that was missed.
     pub recovered: u64,
@@ -61,7 +51,7 @@ pub struct Stats {
     pub timeouts: u64,
     /// Sessions that were forgotten, by age or by number.
     pub sessions_forgotten: u64,
-    /// Channels and empty collections that were forgotten, by age or by a bound.
+    /// Channels that were forgotten, by age or by a bound.
     pub channels_forgotten: u64,
     /// Times that the disk refused to store something.
     pub store_failures: u64,

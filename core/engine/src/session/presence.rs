@@ -234,7 +234,10 @@ impl Session {
                 self.stats.duplicates += 1;
                 return self.give_back(id, size);
             }
-            // One message may hold several changes, and has the offset of the last.
+            if offset != position.offset + 1 {
+                self.give_back(id, size);
+                return self.start_over(id, "a change is missing before this one");
+            }
             position.offset = offset;
         }
         let difference = presence.changed(frame, join, leave);

@@ -44,9 +44,13 @@ impl Session {
     /// The server has answered a subscribe.
     pub(super) fn stream_subscribed(&mut self, id: ChannelId, answer: &Subscribed<'_>) {
         let Some(channel) = self.channels.get_mut(id) else { return };
-        let recovered = answer.recovered == Some(true) && channel.position.is_some();
+        let position = Position { epoch: answer.epoch.to_string(), offset: answer.offset };
+        let recovered = answer.recovered == Some(true);
         channel.request = None;
-        channel.position = Some(Position { epoch: answer.epoch.to_string(), offset: answer.offset });
+        if recovered && channel.position.as_ref() != Some(&position) {
+            return self.start_over(id, "it was to go on where it ended, and goes on elsewhere");
+        }
+        channel.position = Some(position);
         match &mut channel.kind {
             Kind::Messages => {}
             Kind::Presence(presence, _) => presence.subscribed(recovered, answer.grace),
