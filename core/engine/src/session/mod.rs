@@ -6,6 +6,7 @@ mod lifecycle;
 mod outgoing;
 mod presence;
 mod streams;
+mod token;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
