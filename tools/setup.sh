@@ -22,7 +22,7 @@ if [ ${#apt_packages[@]} -gt 0 ]; then
     fail "these Debian packages (or their like) are missing: ${apt_packages[*]}"
   fi
 fi
-command -v cargo >/dev/null 2>&1 || fail "Rust is missing: install it with rustup (https://rustup.rs), version 1.88 or later"
+command -v cargo >/dev/null 2>&1 || fail "Rust is missing: install it with rustup (https://rustup.rs), version 1.89 or later"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "Python 3.10 or later is needed, this is $(python3 --version)"
 node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || fail "Node 20 or later is needed, this is $(node --version)"
 

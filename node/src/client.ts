@@ -114,9 +114,16 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     return promise;
   }
 
-  /** Disconnects. Where connected it waits up to five seconds for the receipts of what was sent; what is left fails with `closed`. */
+  /**
+   * Disconnects. Where connected it waits up to five seconds for the receipts of what was sent; what is left fails
+   * with `closed`, or with `deferred` where `queue.path` keeps it.
+   */
   disconnect(): Promise<void> {
-    if (this.#status === "disconnected") return Promise.resolve();
+    if (this.#status === "disconnected") {
+      // Also where it was never connected: another client may have the file then.
+      if (this.#outbox.isDurable) native(() => this.#native.disconnect(0));
+      return Promise.resolve();
+    }
     this.#outbox.flush();
     const promise = new Promise<void>((resolve, reject) => this.#disconnecting.push({ resolve, reject }));
     // Also where the client had ended already: somebody waits for this.

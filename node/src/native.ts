@@ -23,6 +23,8 @@ export interface NativeClient {
    * Returns nothing where all were taken, else a `SendOutcome` as JSON. With `wait` it stops where the outbox is full.
    */
   send(first: number, lines: string, binaries: Buffer[], wait: boolean): string | null;
+  /** Throws `queue_full` where no more sends may wait for room behind so many messages with so many bytes. */
+  waitInLine(messages: number, waiting: number, bytes: number): void;
   /** Takes the next batch: fills `records` and returns its texts as one JSON array; `null` where there is nothing. */
   drain(records: Float64Array): string | null;
   /** One number in memory that is shared: not 0 once the event loop has been blocked for long, until the next batch is taken. */

@@ -24,10 +24,16 @@ export interface QueueOptions {
   /** Default 16 MiB. */
   bytes?: number;
   /**
-   * `wait` (default): sends wait for room, up to ten times these bounds, beyond which they fail with `queue_full`.
+   * `wait` (default): sends wait for room, as many again as fit, beyond which they fail with `queue_full`.
    * `reject`: a send fails with `queue_full`. `dropOldest`: the oldest unsent message fails with `dropped`.
    */
   whenFull?: "wait" | "reject" | "dropOldest";
+  /**
+   * A file that makes the outbox durable: what `send` has accepted survives the end of the process and goes out, once, after the
+   * next start. Each client needs a file of its own. `new` and `connect()` fail with `outbox_in_use`, `outbox_damaged` or
+   * `storage_failed` where it cannot be had. Default: in memory.
+   */
+  path?: string;
 }
 
 /** Bounds of received bytes that handlers and loops have not consumed yet; beyond them the server has to wait. */

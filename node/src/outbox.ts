@@ -1,4 +1,4 @@
-import { RealtimeError, fromNative } from "./errors.js";
+import { RealtimeError, fromNative, native as call } from "./errors.js";
 import type { Receipt } from "./message.js";
 import type { NativeClient, SendOutcome } from "./native.js";
 import type { QueueOptions } from "./options.js";
@@ -8,26 +8,21 @@ import { Sending } from "./sending.js";
 /** A burst is handed over in a microtask, or sooner once it is this large. */
 const BURST_MESSAGES = 1024;
 const BURST_CHARACTERS = 64 * 1024;
-/** How many times the outbox may wait in line before it. */
-const WAITING_FACTOR = 10;
-
-const DEFAULT_MESSAGES = 10_000;
-const DEFAULT_BYTES = 16 * 1024 * 1024;
 
 const encoder = new TextEncoder();
 
 /**
  * Sends on their way to the native side. Those of one microtask cross together; those that find the native outbox full
- * wait here in order, within a bound. Requests are numbered without a hole, so that a burst needs only its first number.
+ * wait here in order, within a bound. With a file every send crosses by itself, so that it is in there when `send` returns. Requests are numbered without a hole, so that a burst needs only its first number.
  *
  * @internal
  */
 export class Outbox {
   readonly #native: NativeClient;
   readonly #report: (error: RealtimeError) => void;
-  /** Whether sends wait for room in the native outbox, and how many at most. */
+  /** Whether sends wait for room in the native outbox. */
   readonly #waits: boolean;
-  readonly #limits: { messages: number; bytes: number };
+  readonly #durable: boolean;
   readonly #pending = new Map<number, Sending>();
   /** One string of two lines a message, not handed over yet; the last request number belongs to the last of them. */
   #lines: string[] = [];
@@ -42,11 +37,16 @@ export class Outbox {
   #lastHead = "";
 
   constructor(native: NativeClient, options: QueueOptions, report: (error: RealtimeError) => void) {
-    const { messages = DEFAULT_MESSAGES, bytes = DEFAULT_BYTES, whenFull = "wait" } = options;
+    const { whenFull = "wait", path } = options;
     this.#native = native;
     this.#waits = whenFull === "wait";
-    this.#limits = { messages: messages * WAITING_FACTOR, bytes: bytes * WAITING_FACTOR };
+    this.#durable = path != null;
     this.#report = report;
+  }
+
+  /** Whether it has a file. */
+  get isDurable(): boolean {
+    return this.#durable;
   }
 
   /** Messages that wait in line before the native outbox. */
@@ -131,7 +131,11 @@ export class Outbox {
       this.#binaryBytes += binary.length;
     }
     if (this.#full) return;
-    if (this.#lines.length >= BURST_MESSAGES || this.#characters + this.#binaryBytes >= BURST_CHARACTERS) {
+    if (
+      this.#durable ||
+      this.#lines.length >= BURST_MESSAGES ||
+      this.#characters + this.#binaryBytes >= BURST_CHARACTERS
+    ) {
       this.flush();
     } else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -173,14 +177,8 @@ export class Outbox {
   }
 
   #checkRoom(size: number): void {
-    const { messages, bytes } = this.#limits;
     if (!this.#full || this.#lines.length === 0) return;
-    if (this.#lines.length >= messages || this.#characters + this.#binaryBytes + size > bytes) {
-      throw new RealtimeError(
-        "queue_full",
-        `the outbox is full and ${this.#lines.length} sends wait for room; await the receipts, or raise queue.messages and queue.bytes`,
-      );
-    }
+    call(() => this.#native.waitInLine(this.#lines.length, this.#characters + this.#binaryBytes, size));
   }
 
   #head(event: string): string {

@@ -37,6 +37,12 @@ export interface Stats {
   /** Sends that ended with a receipt, and with an error. */
   acknowledged: number;
   failed: number;
+  /** Sends of an earlier run, or of before a disconnect, that were found in the file of `queue.path`. */
+  restored: number;
+  /** Sends that failed with `deferred`: the file of `queue.path` keeps them. */
+  deferred: number;
+  /** Bytes at the end of that file that were not whole, and were put aside. */
+  tornBytes: number;
   /** Messages that came again and were dropped. */
   duplicates: number;
   gaps: number;

@@ -44,13 +44,14 @@ impl Connection {
         if self.origin.is_here() { Ok(()) } else { Err(forked()) }
     }
 
-    /// Starts to connect, and to stay so.
+    /// Starts to connect, and to stay so. After a disconnect the file of a durable outbox is opened again, which may fail.
     pub fn connect(&self) -> Result<(), Error> {
         self.check_process()?;
         self.handle.connect()
     }
 
-    /// Disconnects. Waits up to `flush` for the receipts of what is queued; what is left then fails with `closed`.
+    /// Disconnects. Waits up to `flush` for the receipts of what is queued; what is left then fails with `closed`, or with
+    /// `deferred` where a durable outbox keeps it.
     pub fn disconnect(&self, flush: Duration) -> Result<(), Error> {
         self.check()?;
         self.handle.disconnect(flush);
@@ -88,6 +89,12 @@ impl Connection {
     pub fn send(&self, request: u64, event: Option<&str>, payload: Data) -> Result<(), Error> {
         self.check()?;
         self.handle.send(RequestId(request), event.map(Text::from), payload)
+    }
+
+    /// Whether one more send of so many bytes may wait before a full outbox, behind so many that wait. Fails with `queue_full`.
+    pub fn wait_in_line(&self, messages: usize, waiting_bytes: usize, bytes: usize) -> Result<(), Error> {
+        self.check()?;
+        self.handle.wait_in_line(messages, waiting_bytes, bytes)
     }
 
     /// Tells that the application is done with messages of a channel (`None`: direct ones); `bytes` is the sum of their `size`.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 /// (`"header"`, `"hello"`, or `{"query": name}`), `tokenTimeout`, `headers {}`, `query {}`, `subprotocols []`,
 /// `connectTimeout`, `sendTimeout`, `heartbeat {interval, timeout}`,
 /// `reconnect` (a boolean, or `{enabled, first, base, max, attemptsUntilError, maxAttempts}`),
-/// `queue {messages, bytes, whenFull: "wait" | "reject" | "dropOldest"}`, `inbox {bytes, channelBytes}`, `rateLimit`,
+/// `queue {messages, bytes, whenFull: "wait" | "reject" | "dropOldest", path}`, `inbox {bytes, channelBytes}`, `rateLimit`,
 /// `errorReport` (a path), `ca` (PEM), `proxy` (`true`: from the environment, `false`: none, or a URL).
 ///
 /// Anything else is refused with `invalid_option`, a URL that cannot be used with `invalid_url`.
@@ -35,7 +35,7 @@ impl Options {
         read_token(&mut fields, &mut config)?;
         read_heartbeat(&mut fields, &mut config)?;
         read_reconnect(&mut fields, &mut config)?;
-        read_queues(&mut fields, &mut config)?;
+        read_queues(&mut fields, &mut config, &mut transport)?;
         fields.finish()?;
         config.validate()?;
         Ok(Self { config, transport })
@@ -124,7 +124,7 @@ fn read_reconnect(fields: &mut Fields, config: &mut Config) -> Result<(), Error>
     reconnect.finish()
 }
 
-fn read_queues(fields: &mut Fields, config: &mut Config) -> Result<(), Error> {
+fn read_queues(fields: &mut Fields, config: &mut Config, transport: &mut Transport) -> Result<(), Error> {
     if let Some(mut queue) = fields.object("queue")? {
         queue.integer("messages", &mut config.queue_messages)?;
         queue.integer("bytes", &mut config.queue_bytes)?;
@@ -136,6 +136,7 @@ fn read_queues(fields: &mut Fields, config: &mut Config) -> Result<(), Error> {
                 _ => return Err(queue.wrong("whenFull", r#""wait", "reject" or "dropOldest""#, &policy.into())),
             };
         }
+        transport.outbox = queue.string("path")?.map(Into::into);
         queue.finish()?;
     }
     if let Some(mut inbox) = fields.object("inbox")? {
@@ -296,7 +297,7 @@ mod tests {
             "subprotocols": ["mine"], "heartbeat": {"interval": 1000, "timeout": 2500.5},
             "reconnect": {"enabled": true, "first": 1, "base": 2, "max": 3, "attemptsUntilError": 4, "maxAttempts": 5},
             "connectTimeout": 6, "tokenTimeout": 7, "sendTimeout": 8,
-            "queue": {"messages": 9, "bytes": 10, "whenFull": "dropOldest"},
+            "queue": {"messages": 9, "bytes": 10, "whenFull": "dropOldest", "path": "outbox"},
             "inbox": {"bytes": 11, "channelBytes": 12}, "rateLimit": 13, "ca": "PEM", "proxy": "http://proxy.test:3128",
             "errorReport": "report.json",
         });
@@ -326,6 +327,7 @@ mod tests {
         expected.rate_limit = Some(13);
         assert_eq!(config, expected);
         assert_eq!(transport.error_report, Some("report.json".into()));
+        assert_eq!(transport.outbox, Some("outbox".into()));
         assert_eq!(transport.ca.as_deref(), Some(b"PEM".as_slice()));
         assert_eq!(transport.proxy, Proxy::Url("http://proxy.test:3128".into()));
     }

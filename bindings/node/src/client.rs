@@ -69,6 +69,11 @@ impl Client {
     }
 
     #[napi]
+    pub fn wait_in_line(&self, messages: u32, waiting: f64, bytes: f64) -> Result<()> {
+        self.connection.wait_in_line(messages as usize, waiting as usize, bytes as usize).map_err(thrown)
+    }
+
+    #[napi]
     pub fn drain<'env>(&self, env: &'env Env, mut records: Float64ArraySlice<'_>) -> Result<Option<JsString<'env>>> {
         let mut converter = self.converter.borrow_mut();
         if converter.is_done() {

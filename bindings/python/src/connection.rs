@@ -110,6 +110,11 @@ impl Connection {
         self.enqueue(py, |request| self.bridge.send(request, event, payload))
     }
 
+    /// Raises `queue_full` where no more sends may wait for room.
+    fn wait_in_line(&self, py: Python<'_>, messages: usize, waiting_bytes: usize, size: usize) -> PyResult<()> {
+        self.bridge.wait_in_line(messages, waiting_bytes, size).map_err(|e| raise(py, &e))
+    }
+
     /// Tells that messages of a channel (`None`: of no channel) are done with.
     fn consumed(&self, channel: Option<u32>, bytes: u64) {
         self.bridge.consumed(channel, bytes);

@@ -50,9 +50,39 @@ impl Builder {
         self
     }
 
+    /// Makes the outbox durable: what a send was accepted with is in this file until it has ended, survives the end of the process, and
+    /// goes out, once, after the next start. Each client needs a file of its own. Default none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = realtime_server::Server::default().start().await?;
+    /// # let url = server.url();
+    /// # let folder = std::env::temp_dir().join(format!("outbox-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # let path = folder.join("outbox");
+    /// use realtime_client::Client;
+    ///
+    /// let client = Client::builder(&url).outbox(&path).connect().await?;
+    /// let second = Client::builder(&url).outbox(&path).start();
+    /// assert_eq!(second.unwrap_err().code(), "outbox_in_use");
+    ///
+    /// let receipt = client.channel("orders")?.publish("placed", &7).await?;
+    /// assert!(receipt.acknowledged);
+    /// # drop(client);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn outbox(mut self, path: impl Into<PathBuf>) -> Self {
+        self.transport.outbox = Some(path.into());
+        self
+    }
+
     /// Starts the client and lets it connect in the background. Must be called within a tokio runtime.
     ///
-    /// Fails with `invalid_option`, `invalid_url` or `unsupported` where the settings cannot be used.
+    /// Fails with `invalid_option`, `invalid_url` or `unsupported` where the settings cannot be used, and with `outbox_in_use`,
+    /// `outbox_damaged` or `storage_failed` where the file of the outbox cannot.
     pub fn start(self) -> Result<Client, Error> {
         Client::start(self)
     }

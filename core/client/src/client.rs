@@ -148,7 +148,7 @@ impl Client {
     }
 
     /// Waits up to five seconds for the receipts of what is queued, then closes the connection; what is left fails with
-    /// `closed`. Subscriptions end.
+    /// `closed`, or with `deferred` where a durable outbox keeps it. Subscriptions end.
     pub async fn disconnect(&self) {
         self.disconnect_within(FLUSH).await;
     }

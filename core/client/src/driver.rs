@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::dial::Dialer;
+use crate::durable::Durable;
 use crate::handle::Handle;
 use crate::host::Host;
 use crate::shared::Shared;
@@ -104,7 +105,8 @@ impl<H: Host> Driver<H> {
     /// Starts a driver on the current tokio runtime, of either kind; it is idle until [`Handle::connect`].
     ///
     /// Fails with `invalid_option`, `invalid_url` or `unsupported` where the configuration or the transport cannot be
-    /// used. Must be called within the context of a runtime.
+    /// used, and with `outbox_in_use`, `outbox_damaged` or `storage_failed` where the file of a durable outbox cannot.
+    /// Must be called within the context of a runtime.
     pub fn spawn(config: Config, transport: Transport, host: H) -> Result<Handle, Error> {
         let (handle, driver) = Self::new(config, transport, host)?;
         drop(tokio::spawn(driver.run()));
@@ -120,8 +122,9 @@ impl<H: Host> Driver<H> {
         }
         let clock = Clock::start();
         let when_full = config.when_full;
-        let session = Session::new(config, clock.now(), random()?)?;
-        let shared = Arc::new(Shared::new(session, clock, when_full));
+        let mut session = Session::new(config, clock.now(), random()?)?;
+        let durable = transport.outbox.map(|path| Durable::start(path, &mut session, clock.now())).transpose()?;
+        let shared = Arc::new(Shared::new(session, durable, clock, when_full));
         let driver = Self {
             shared: Arc::clone(&shared),
             host,
@@ -151,6 +154,7 @@ impl<H: Host> Driver<H> {
             self.fail(panic.as_ref());
         }
         self.shared.stop();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.shared.end_session()));
         self.host.stopped();
     }
 
@@ -264,6 +268,12 @@ impl<H: Host> Driver<H> {
                 session.handle(now, Input::Flushed { attempt });
                 drain(&mut session, &mut self.outputs);
             }
+            // The outputs so far may stand on what is written now; what has to wait for it is not among them.
+            if let Ok(true) = self.shared.write_outbox(&mut session) {
+                progress = true;
+                drain(&mut session, &mut self.outputs);
+            }
+            self.shared.tend_outbox(&mut session);
             let wanted = std::mem::replace(&mut self.wants_read, session.wants_read());
             progress |= !self.outputs.is_empty() || (self.wants_read && !wanted);
             session.deadline()
@@ -346,8 +356,9 @@ impl<H: Host> Driver<H> {
             let mut session = self.shared.session();
             session.disconnect(self.shared.clock.now(), Duration::ZERO);
             while let Some(output) = session.poll() {
-                if let Output::Event(Event::SendFailed { request, .. }) = output {
-                    events.push(Event::SendFailed { request, error: error.clone() });
+                if let Output::Event(Event::SendFailed { request, error: told }) = output {
+                    let kept = told.kind == ErrorKind::Deferred;
+                    events.push(Event::SendFailed { request, error: if kept { told } else { error.clone() } });
                 }
             }
             drop(session);
@@ -367,7 +378,7 @@ impl<H> Drop for Driver<H> {
         self.shared.stop();
         if !self.ending {
             let shared = &self.shared;
-            let _ = catch_unwind(AssertUnwindSafe(|| shared.session().disconnect(shared.clock.now(), Duration::ZERO)));
+            let _ = catch_unwind(AssertUnwindSafe(|| shared.end_session()));
         }
         self.shared.set_idle(true);
     }

@@ -22,19 +22,25 @@ impl Handle {
         Self { shared }
     }
 
-    /// Starts to connect, and to stay so.
+    /// Starts to connect, and to stay so. After a disconnect a durable outbox opens its file again, which may fail with `outbox_in_use`,
+    /// `outbox_damaged` or `storage_failed`.
     pub fn connect(&self) -> Result<(), Error> {
         self.change(|session, now| {
+            self.shared.open_outbox(session)?;
             session.connect(now);
             Ok(())
         })
     }
 
-    /// Disconnects. Waits up to `flush` for the receipts of what is queued; what is left then fails with `closed`.
+    /// Disconnects. Waits up to `flush` for the receipts of what is queued; what is left then fails with `closed`,
+    /// or with `deferred` where a durable outbox keeps it.
     pub fn disconnect(&self, flush: Duration) {
         // A client that has stopped is disconnected.
         let _ = self.change(|session, now| {
             session.disconnect(now, flush);
+            // Where nothing is to be waited for, the file of a durable outbox is free when this returns.
+            let _ = self.shared.write_outbox(session);
+            self.shared.tend_outbox(session);
             Ok(())
         });
     }
@@ -65,13 +71,16 @@ impl Handle {
     /// Publishes into a channel. Unless this fails, exactly one [`Event::Receipt`](crate::Event::Receipt) or
     /// [`Event::SendFailed`](crate::Event::SendFailed) with this `request` follows.
     ///
+    /// With a durable outbox it is in the file when this returns; where it cannot be, this fails with `storage_failed`.
+    ///
     /// Fails with `queue_full` where the outbox is full. Under the policy `wait` the caller keeps what it wanted to
     /// send, and tries again, in order, after [`Event::Writable`](crate::Event::Writable).
     pub fn publish(&self, request: RequestId, channel: ChannelId, event: Text, payload: Data) -> Result<(), Error> {
         let bytes = event.len() + payload.bytes().len();
         self.change(|session, now| {
             let permit = self.reserve(session, bytes)?;
-            session.publish(now, request, channel, event, payload, permit)
+            session.publish(now, request, channel, event, payload, permit)?;
+            self.shared.write_outbox(session).map(drop)
         })
     }
 
@@ -80,7 +89,8 @@ impl Handle {
         let bytes = event.as_ref().map_or(0, |event| event.len()) + payload.bytes().len();
         self.change(|session, now| {
             let permit = self.reserve(session, bytes)?;
-            session.send(now, request, event, payload, permit)
+            session.send(now, request, event, payload, permit)?;
+            self.shared.write_outbox(session).map(drop)
         })
     }
 
@@ -115,6 +125,11 @@ impl Handle {
             session.handle(now, Input::Token { request, result });
             Ok(())
         });
+    }
+
+    /// Whether one more send of so many bytes may wait for room in a full outbox, behind so many that wait. Fails with `queue_full`.
+    pub fn wait_in_line(&self, messages: usize, waiting_bytes: usize, bytes: usize) -> Result<(), Error> {
+        self.shared.session().budget().wait_in_line(messages, waiting_bytes, bytes)
     }
 
     /// The figures so far.

@@ -2,16 +2,20 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use realtime_engine::{Session, WhenFull};
+use realtime_engine::{Error, Session, WhenFull};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::durable::Durable;
 
 /// What handles and driver share: the session, and a way to wake the driver.
 pub(crate) struct Shared {
     session: Mutex<Session>,
+    /// Locked after the session.
+    durable: Option<Mutex<Durable>>,
     pub(crate) clock: Clock,
     pub(crate) when_full: WhenFull,
     /// A wake is on its way; it stands for all changes made until the driver looks.
@@ -27,9 +31,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, clock: Clock, when_full: WhenFull) -> Self {
+    pub(crate) fn new(session: Session, durable: Option<Durable>, clock: Clock, when_full: WhenFull) -> Self {
         Self {
             session: Mutex::new(session),
+            durable: durable.map(Mutex::new),
             clock,
             when_full,
             woken: AtomicBool::new(false),
@@ -44,6 +49,26 @@ impl Shared {
     /// The session. Held for moments only; a panic while it was held ends the driver, so poison says nothing new.
     pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the file of a durable outbox, where there is one and it is not open.
+    pub(crate) fn open_outbox(&self, session: &mut Session) -> Result<(), Error> {
+        self.durable().map_or(Ok(()), |mut durable| durable.open(session, self.clock.now()))
+    }
+
+    /// Brings what the session has noted for its durable outbox into the file; whether there was something.
+    pub(crate) fn write_outbox(&self, session: &mut Session) -> Result<bool, Error> {
+        self.durable().map_or(Ok(false), |mut durable| durable.write(session, self.clock.now()))
+    }
+
+    pub(crate) fn tend_outbox(&self, session: &mut Session) {
+        if let Some(mut durable) = self.durable() {
+            durable.tend(session, self.clock.now());
+        }
+    }
+
+    fn durable(&self) -> Option<MutexGuard<'_, Durable>> {
+        self.durable.as_ref().map(|durable| durable.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn wake(&self) {
@@ -84,6 +109,15 @@ impl Shared {
 
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Ends the session, and gives the file of its outbox back.
+    pub(crate) fn end_session(&self) {
+        let mut session = self.session();
+        session.disconnect(self.clock.now(), Duration::ZERO);
+        if let Some(mut durable) = self.durable() {
+            durable.close(&mut session, self.clock.now());
+        }
     }
 
     pub(crate) fn set_idle(&self, idle: bool) {

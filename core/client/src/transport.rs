@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// What a driver needs besides the engine's settings: how sockets are opened, and where an error is reported.
+/// What a driver needs besides the engine's settings: how sockets are opened, and which files it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transport {
@@ -11,6 +11,9 @@ pub struct Transport {
     /// A file that [`Handle::dump`](crate::Handle::dump) is written to when an error ends the client: when it gives up, or is told not
     /// to come back. Replaced each time. Default none.
     pub error_report: Option<PathBuf>,
+    /// A file that makes the outbox durable: what a send was accepted with survives the end of the process, and goes out, once, after the
+    /// next start. Each client needs one of its own. Default none: the outbox is in memory.
+    pub outbox: Option<PathBuf>,
 }
 
 /// Which HTTP proxy to go through, with `CONNECT`. The proxy itself is reached by `http://` or `https://`; another kind

@@ -1,5 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::error::{Error, ErrorKind};
+
 /// The bound of the outbox. Shared with the threads of the host, so that a send is accepted or refused where it is made.
 #[derive(Debug)]
 pub struct Budget {
@@ -36,6 +38,20 @@ impl Budget {
     /// Takes room without asking, for the policy `dropOldest`.
     pub fn reserve_anyway(self: &Arc<Self>, bytes: usize) -> Permit {
         self.take(self.lock(), bytes)
+    }
+
+    /// Whether one more send of so many bytes may wait for room before a full outbox, behind those that wait: under the policy
+    /// `wait`, as much as fits into the outbox itself. Fails with `queue_full`.
+    pub fn wait_in_line(&self, messages: usize, waiting_bytes: usize, bytes: usize) -> Result<(), Error> {
+        let full = messages >= self.max_messages || waiting_bytes.saturating_add(bytes) > self.max_bytes;
+        if messages == 0 || !full {
+            return Ok(());
+        }
+        let message = format!(
+            "the outbox is full, and {messages} sends already wait for room; await each send, or some of them, to go as fast as the \
+             server takes them, or make the queue larger"
+        );
+        Err(Error::new(ErrorKind::QueueFull, message))
     }
 
     /// Messages that are reserved.

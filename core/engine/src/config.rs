@@ -209,11 +209,16 @@ impl Config {
                 && protocol.bytes().all(|b| b.is_ascii_graphic() && !b"(),/:;<=>?@[\\]{}\"".contains(&b));
             check(valid, "subprotocols", &format!("has the invalid token {protocol:?}"))?;
         }
-        let valid_session = self.session.is_empty()
-            || (16..=64).contains(&self.session.len())
-                && self.session.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        check(valid_session, "session", "must be 16 to 64 characters of A-Z a-z 0-9 - _")
+        check(
+            self.session.is_empty() || is_session(&self.session),
+            "session",
+            "must be 16 to 64 characters of A-Z a-z 0-9 - _",
+        )
     }
+}
+
+pub(crate) fn is_session(session: &str) -> bool {
+    (16..=64).contains(&session.len()) && session.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 pub(crate) fn parse_url(text: &str) -> Result<Url, Error> {

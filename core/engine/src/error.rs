@@ -69,6 +69,14 @@ kinds! {
     RefusedOther = "refused";
     /// Nothing is tracked in this channel that could be changed.
     NotTracked = "not_tracked";
+    /// The connection ended, and the durable outbox keeps this message: it goes out after the next connect, or start of the program.
+    Deferred = "deferred";
+    /// Another client has the file of this outbox.
+    OutboxInUse = "outbox_in_use";
+    /// The file of the outbox is not what was written.
+    OutboxDamaged = "outbox_damaged";
+    /// The file of the outbox cannot be read or written.
+    StorageFailed = "storage_failed";
     /// A handler of the application threw.
     HandlerFailed = "handler_failed";
 }

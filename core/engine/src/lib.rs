@@ -56,6 +56,7 @@ mod error;
 mod heartbeat;
 mod hold;
 mod io;
+mod journal;
 mod outbox;
 mod presence;
 mod rate;
@@ -81,6 +82,7 @@ pub use io::{
     Attempt, ChannelId, ChannelMessage, Data, DirectMessage, Event, Gap, Input, Load, OpenError, OpenRequest, Opened,
     Output, Receipt, RequestId, Text,
 };
+pub use journal::Restored;
 pub use session::Session;
 pub use stats::{Quality, Stats};
 pub use status::{ChannelState, Status};

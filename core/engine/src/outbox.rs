@@ -4,57 +4,55 @@ use std::time::Duration;
 
 use crate::budget::{Budget, Permit};
 use crate::io::{ChannelId, Data, RequestId, Text};
+use crate::journal::{Journal, size_of};
 use crate::replica::OpKind;
 use crate::time::Timestamp;
 
-/// A send of the application, until its end.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) request: RequestId,
-    /// The session's sequence number: given at the first write, the same at every other.
-    pub(crate) id: Option<u64>,
+/// So many entries of a durable outbox get their ids together, with one record.
+const GIVEN_TOGETHER: usize = 256;
+
+/// Whose send it is, and where it goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// `None`: nobody waits for it, since it is of an earlier run or its sender was told that it is kept.
+    pub(crate) request: Option<RequestId>,
     /// `None`: to the backend itself.
     pub(crate) channel: Option<ChannelId>,
     pub(crate) event: Option<Text>,
-    pub(crate) payload: Data,
     /// Where `channel` is a collection: what happens to which record.
     pub(crate) mutation: Option<Box<Mutate>>,
-    pub(crate) since: Timestamp,
-    /// The application was told that it failed; the server may still wait for its id.
-    pub(crate) given_up: bool,
-    _permit: Permit,
 }
 
-/// A send that failed, and the record that it was to mutate.
-pub(crate) type Failed = (RequestId, Option<(ChannelId, Text)>);
-
 /// A mutation of a record, but for its payload.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Mutate {
     pub(crate) key: Text,
     pub(crate) op: OpKind,
     pub(crate) if_revision: Option<u64>,
 }
 
-impl Entry {
-    fn new(now: Timestamp, request: RequestId, channel: Option<ChannelId>, payload: Data, permit: Permit) -> Self {
-        Self {
-            request,
-            id: None,
-            channel,
-            event: None,
-            payload,
-            mutation: None,
-            since: now,
-            given_up: false,
-            _permit: permit,
-        }
-    }
-
+impl Origin {
     /// The record that it mutates.
     pub(crate) fn record(&self) -> Option<(ChannelId, Text)> {
         self.channel.zip(self.mutation.as_ref().map(|mutation| mutation.key.clone()))
     }
+}
+
+/// A send of the application, until its end.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) origin: Origin,
+    /// The session's sequence number: given at the first write, the same at every other. In a durable outbox shortly before, since
+    /// it has to be in the file first.
+    pub(crate) id: Option<u64>,
+    pub(crate) payload: Data,
+    pub(crate) since: Timestamp,
+    /// The application was told that it failed; the server may still wait for its id.
+    pub(crate) given_up: bool,
+    /// Its number in the file, and how much of that it takes. 0: it is not there.
+    number: u64,
+    size: usize,
+    _permit: Permit,
 }
 
 /// Sends in order: first those that are written and wait for their receipt, then those to be written.
@@ -64,47 +62,79 @@ pub(crate) struct Outbox {
     entries: VecDeque<Entry>,
     /// How many entries are written on this connection.
     written: usize,
-    last_id: u64,
+    pub(crate) last_id: u64,
+    /// Of a durable outbox.
+    pub(crate) journal: Option<Journal>,
 }
 
 impl Outbox {
     pub(crate) fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, entries: VecDeque::new(), written: 0, last_id: 0 }
+        Self { budget, entries: VecDeque::new(), written: 0, last_id: 0, journal: None }
     }
 
+    /// Adds a send. `channel` is the name of its channel. Mutations are not kept in a file: what they were made on is not either.
     pub(crate) fn push(
         &mut self,
         now: Timestamp,
-        request: RequestId,
-        channel: Option<ChannelId>,
-        event: Option<Text>,
+        origin: Origin,
+        channel: Option<&str>,
         payload: Data,
         permit: Permit,
     ) {
-        self.entries.push_back(Entry { event, ..Entry::new(now, request, channel, payload, permit) });
+        let event = origin.event.as_deref();
+        let size = size_of(channel, event, &payload);
+        let kept = self.journal.as_mut().filter(|_| origin.mutation.is_none());
+        let number = kept.map_or(0, |journal| journal.keep(channel, event, &payload));
+        self.insert(now, origin, None, payload, permit, number, size);
     }
 
-    pub(crate) fn push_mutation(
+    /// Adds what the file has.
+    #[expect(clippy::too_many_arguments, reason = "an entry in its parts")]
+    pub(crate) fn insert(
         &mut self,
         now: Timestamp,
-        request: RequestId,
-        collection: ChannelId,
-        mutation: Mutate,
+        origin: Origin,
+        id: Option<u64>,
         payload: Data,
         permit: Permit,
+        number: u64,
+        size: usize,
     ) {
-        let mutation = Some(Box::new(mutation));
-        self.entries.push_back(Entry { mutation, ..Entry::new(now, request, Some(collection), payload, permit) });
+        let entry = Entry { origin, id, payload, since: now, given_up: false, number, size, _permit: permit };
+        self.entries.push_back(entry);
     }
 
-    /// The next entry to write, with its id.
+    /// Takes the newest back: it was not accepted.
+    pub(crate) fn retract(&mut self) -> bool {
+        let retracted = self.journal.as_mut().is_some_and(Journal::retract);
+        if retracted {
+            self.entries.pop_back();
+        }
+        retracted
+    }
+
+    /// The next entry to write, with its id. `None` also where the file has to have something first.
     pub(crate) fn next(&mut self) -> Option<(u64, &Entry)> {
-        let entry = self.entries.get_mut(self.written)?;
-        let id = *entry.id.get_or_insert_with(|| {
+        if self.entries.get(self.written)?.id.is_none() {
+            self.give_ids();
+        }
+        if !self.journal.as_ref().is_none_or(Journal::is_written) {
+            return None;
+        }
+        let entry = self.entries.get(self.written)?;
+        Some((entry.id?, entry))
+    }
+
+    fn give_ids(&mut self) {
+        let together = if self.journal.is_some() { GIVEN_TOGETHER } else { 1 };
+        let without = |entry: &&mut Entry| entry.id.is_none();
+        for entry in self.entries.iter_mut().skip(self.written).filter(without).take(together) {
             self.last_id += 1;
-            self.last_id
-        });
-        Some((id, entry))
+            entry.id = Some(self.last_id);
+            if let Some(journal) = self.journal.as_mut().filter(|_| entry.number > 0) {
+                journal.given(self.last_id);
+            }
+        }
     }
 
     /// The next entry is written.
@@ -114,7 +144,7 @@ impl Outbox {
 
     /// The next entry cannot be written, ever.
     pub(crate) fn refuse_next(&mut self) -> Option<Entry> {
-        self.entries.remove(self.written)
+        self.remove(self.written)
     }
 
     /// Everything unanswered is to be written again, in order, with the same ids. Another connection waits for nothing.
@@ -127,7 +157,7 @@ impl Outbox {
             self.entries.iter_mut().for_each(|entry| entry.id = None);
         }
         if crate::mutant("sends-under-new-ids") {
-            self.entries.iter_mut().filter(|entry| entry.channel.is_none()).for_each(|entry| entry.id = None);
+            self.entries.iter_mut().filter(|entry| entry.origin.channel.is_none()).for_each(|entry| entry.id = None);
         }
         if crate::mutant("resend-out-of-order")
             && let [first, second, ..] = self.entries.make_contiguous()
@@ -152,7 +182,7 @@ impl Outbox {
     /// Takes the entry with this id: it has its answer.
     pub(crate) fn take(&mut self, id: u64) -> Option<Entry> {
         let index = self.index(id)?;
-        let entry = self.entries.remove(index);
+        let entry = self.remove(index);
         if index < self.written {
             self.written -= 1;
         }
@@ -162,7 +192,7 @@ impl Outbox {
     /// Takes the first written entry: for dialects without answers.
     pub(crate) fn take_written(&mut self) -> Option<Entry> {
         self.written.checked_sub(1).inspect(|left| self.written = *left)?;
-        self.entries.pop_front()
+        self.remove(0)
     }
 
     /// Takes the oldest entry that was never written, where more is reserved than allowed.
@@ -172,22 +202,25 @@ impl Outbox {
         }
         let index = self.entries.iter().position(|entry| entry.id.is_none())?;
         // The newest is what was just accepted: giving that up would be a rejection.
-        (index + 1 < self.entries.len()).then(|| self.entries.remove(index)).flatten()
+        (index + 1 < self.entries.len()).then(|| self.remove(index)).flatten()
     }
 
     /// Gives the oldest entry up if it is older than this. One that has an id stays where `acknowledges`, and is written again if it is
     /// refused for now: the server lets nothing overtake it until it comes.
-    pub(crate) fn give_up_older(&mut self, now: Timestamp, age: Duration, acknowledges: bool) -> Option<Failed> {
+    pub(crate) fn give_up_older(&mut self, now: Timestamp, age: Duration, acknowledges: bool) -> Option<Origin> {
         let index = self.entries.iter().position(|entry| !entry.given_up)?;
         let entry = self.entries.get_mut(index).filter(|entry| entry.since + age <= now)?;
-        let failed = (entry.request, entry.record());
+        let origin = entry.origin.clone();
         if acknowledges && entry.id.is_some() {
             entry.given_up = true;
+            if let Some(journal) = self.journal.as_mut().filter(|_| entry.number > 0) {
+                journal.ended(entry.number, entry.size);
+            }
         } else {
-            self.entries.remove(index);
+            self.remove(index);
             self.written -= usize::from(index < self.written);
         }
-        Some(failed)
+        Some(origin)
     }
 
     /// Takes everything that the application waits for.
@@ -196,9 +229,35 @@ impl Outbox {
         std::mem::take(&mut self.entries).into_iter().filter(|entry| !entry.given_up)
     }
 
+    /// Takes everything that is in no file.
+    pub(crate) fn take_unkept(&mut self) -> Vec<Entry> {
+        let (kept, unkept) = std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.number > 0);
+        (self.entries, self.written) = (kept, 0);
+        unkept.into()
+    }
+
+    /// Whom to tell that their messages are kept; nobody waits for those any more.
+    pub(crate) fn defer_all(&mut self) -> Vec<RequestId> {
+        self.entries
+            .iter_mut()
+            .filter(|entry| !entry.given_up)
+            .filter_map(|entry| entry.origin.request.take())
+            .collect()
+    }
+
+    /// What nobody waits for has waited from now on.
+    pub(crate) fn restart(&mut self, now: Timestamp) {
+        self.entries.iter_mut().filter(|entry| entry.origin.request.is_none()).for_each(|entry| entry.since = now);
+    }
+
     /// Of those that the application waits for. What was given up stands before them.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.entries.iter().find(|entry| !entry.given_up).map(|entry| entry.since)
+    }
+
+    /// What the file has and has not ended: its number, its id, and itself.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        self.entries.iter().filter(|entry| entry.number > 0 && !entry.given_up).map(|entry| (entry.number, entry))
     }
 
     /// Entries that are written and not answered.
@@ -217,6 +276,15 @@ impl Outbox {
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Entry> {
+        let entry = self.entries.remove(index)?;
+        // What was given up has ended before.
+        if let Some(journal) = self.journal.as_mut().filter(|_| entry.number > 0 && !entry.given_up) {
+            journal.ended(entry.number, entry.size);
+        }
+        Some(entry)
     }
 
     /// Ids grow along the queue, and only the tail has none.

@@ -55,6 +55,12 @@ pub struct Stats {
     pub acknowledged: u64,
     /// Sends that failed.
     pub failed: u64,
+    /// Sends of an earlier run, or of before a disconnect, that a durable outbox took out of its file.
+    pub restored: u64,
+    /// Sends whose senders were told `deferred`: a durable outbox keeps them.
+    pub deferred: u64,
+    /// Bytes at the end of the file of a durable outbox that were not whole, and were put aside.
+    pub torn_bytes: u64,
     /// Messages that came again and were dropped.
     pub duplicates: u64,
     /// Gaps reported.

@@ -29,9 +29,11 @@ pub(crate) enum Timer {
     Flush,
     /// A presence gives up what another epoch did not have, or a stream or a track is tried again.
     Streams,
+    /// What could not be written to the file of the outbox is tried again.
+    Journal,
 }
 
-const ALL: [Timer; 13] = [
+const ALL: [Timer; 14] = [
     Timer::Token,
     Timer::Connect,
     Timer::Retry,
@@ -45,6 +47,7 @@ const ALL: [Timer; 13] = [
     Timer::Resubscribe,
     Timer::Flush,
     Timer::Streams,
+    Timer::Journal,
 ];
 
 /// A deadline for each timer that is set.

@@ -75,6 +75,7 @@ class WebSocketClient(Emitter):
         queue_messages: int = 10_000,
         queue_bytes: int = 16 << 20,
         when_full: Literal["wait", "reject", "dropOldest"] = "wait",
+        queue_path: str | os.PathLike[str] | None = None,
         inbox_bytes: int = 16 << 20,
         channel_inbox_bytes: int = 4 << 20,
         rate_limit: int | None = None,
@@ -107,8 +108,11 @@ class WebSocketClient(Emitter):
             send_timeout: Fails a send without a receipt after this long. Default: never.
             queue_messages: Sends that may be without a receipt.
             queue_bytes: The same in bytes.
-            when_full: What a send does then: `"wait"` for room, `"reject"` (raises `queue_full`), or `"dropOldest"`
-                (the oldest unsent one fails with `dropped`).
+            when_full: What a send does then: `"wait"` for room (as many again may; beyond that `queue_full`),
+                `"reject"` (raises `queue_full`), or `"dropOldest"` (the oldest unsent one fails with `dropped`).
+            queue_path: A file that makes the outbox durable: what `send` has accepted survives the end of the process
+                and goes out, once, after the next start. Each client needs a file of its own. It is opened at the
+                first use, which may raise `outbox_in_use`, `outbox_damaged` or `storage_failed`. Default: in memory.
             inbox_bytes: Messages that handlers are not done with; beyond, the server holds them back.
             channel_inbox_bytes: The same for one channel.
             rate_limit: Sends a second; more are delayed. Default: no limit.
@@ -142,6 +146,7 @@ class WebSocketClient(Emitter):
                 "queue_messages": queue_messages,
                 "queue_bytes": queue_bytes,
                 "when_full": when_full,
+                "queue_path": queue_path,
                 "inbox_bytes": inbox_bytes,
                 "channel_inbox_bytes": channel_inbox_bytes,
                 "rate_limit": rate_limit,
@@ -152,7 +157,7 @@ class WebSocketClient(Emitter):
         )
         self._tokens = Tokens(token if callable(token) else None)
         self._waits = when_full == "wait"
-        self._outbox = Outbox(queue_messages, queue_bytes)
+        self._outbox = Outbox()
         self._channels: dict[str, RealtimeChannel] = {}
         self._by_number: dict[int, RealtimeChannel] = {}
         self._link: Link | None = None
@@ -209,8 +214,8 @@ class WebSocketClient(Emitter):
     async def disconnect(self) -> None:
         """Disconnects. Where it is connected, waits up to 5 seconds for the receipts of what was sent.
 
-        What is left then fails with `closed`, and every iteration over a channel ends. Subscriptions stay declared: a
-        later `connect()` recovers them. Idempotent.
+        What is left then fails with `closed`, or with `deferred` where `queue_path` keeps it, and every iteration over
+        a channel ends. Subscriptions stay declared: a later `connect()` recovers them. Idempotent.
         """
         link = self._link
         if link is None:
@@ -308,24 +313,26 @@ class WebSocketClient(Emitter):
             loop = asyncio.get_running_loop()
         outbox = self._outbox
         if outbox.waiting:
-            return self._wait_for_room(channel, event, payload)
+            return self._wait_for_room(link, channel, event, payload)
         if channel is None:
             request = link.native.send(event, payload)
         else:
             request = link.native.publish(channel._id, event, payload)  # type: ignore[arg-type]
         if request is None:
-            return self._wait_for_room(channel, event, payload)
+            return self._wait_for_room(link, channel, event, payload)
         future: Pending[Receipt] = Pending(loop, self._calls.error)
         outbox.futures[request] = future
         return future
 
-    def _wait_for_room(self, channel: RealtimeChannel | None, event: str | None, payload: object) -> Pending[Receipt]:
+    def _wait_for_room(
+        self, link: Link, channel: RealtimeChannel | None, event: str | None, payload: object
+    ) -> Pending[Receipt]:
         if self._ended is not None:
             raise self._ended._copy()
         # Now, so that what the caller changes later is not sent.
         encoded: Encoded = encode(payload)
         future: Pending[Receipt] = Pending(asyncio.get_running_loop(), self._calls.error)
-        self._outbox.wait(future, None if channel is None else channel._id, event, encoded)
+        self._outbox.wait(link, future, None if channel is None else channel._id, event, encoded)
         return future
 
     # Event loop.

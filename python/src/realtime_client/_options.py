@@ -36,6 +36,7 @@ class Options(TypedDict, total=False):
     queue_messages: int
     queue_bytes: int
     when_full: Literal["wait", "reject", "dropOldest"]
+    queue_path: str | os.PathLike[str] | None
     inbox_bytes: int
     channel_inbox_bytes: int
     rate_limit: int | None
@@ -65,6 +66,7 @@ _PATHS = {
     "queue_messages": "queue.messages",
     "queue_bytes": "queue.bytes",
     "when_full": "queue.whenFull",
+    "queue_path": "queue.path",
     "inbox_bytes": "inbox.bytes",
     "channel_inbox_bytes": "inbox.channelBytes",
     "rate_limit": "rateLimit",

@@ -40,22 +40,16 @@ class Pending(asyncio.Future[T]):
 class Outbox:
     """Sends on their way: those that the engine has, by number, and those that wait for room there, in order."""
 
-    def __init__(self, messages: int, bytes_: int) -> None:
+    def __init__(self) -> None:
         self.futures: dict[int, Pending[Receipt]] = {}
         self.waiting: deque[tuple[Pending[Receipt], int | None, str | None, Encoded]] = deque()
         self.waiting_bytes = 0
-        self._max_messages = messages
-        self._max_bytes = bytes_
 
-    def wait(self, future: Pending[Receipt], channel: int | None, event: str | None, payload: Encoded) -> None:
-        """Puts a send behind those that wait. Fails where as much waits here as fits into the outbox itself."""
-        full = len(self.waiting) >= self._max_messages or self.waiting_bytes + len(payload) > self._max_bytes
-        if full and self.waiting:
-            raise RealtimeError(
-                "queue_full",
-                f"the outbox is full, and {len(self.waiting)} sends already wait for room; "
-                "await each send, or some of them, to go as fast as the server takes them",
-            )
+    def wait(
+        self, link: Link, future: Pending[Receipt], channel: int | None, event: str | None, payload: Encoded
+    ) -> None:
+        """Puts a send behind those that wait. Raises `queue_full` where no more may."""
+        link.native.wait_in_line(len(self.waiting), self.waiting_bytes, len(payload))
         self.waiting.append((future, channel, event, payload))
         self.waiting_bytes += len(payload)
 

@@ -158,6 +158,12 @@ class Stats:
     """Sends that the server acknowledged (in `plain`: that were written)."""
     failed: int
     """Sends that failed."""
+    restored: int
+    """Sends of an earlier run, or of before a disconnect, that were found in the file of `queue_path`."""
+    deferred: int
+    """Sends that failed with `deferred`: the file of `queue_path` keeps them."""
+    torn_bytes: int
+    """Bytes at the end of that file that were not whole, and were put aside."""
     duplicates: int
     """Messages that came again and were dropped."""
     gaps: int
@@ -203,6 +209,9 @@ def stats_from_report(report: Mapping[str, Any], *, unhandled: int, waiting: int
         bytes_received=report["bytesReceived"],
         acknowledged=report["acknowledged"],
         failed=report["failed"],
+        restored=report["restored"],
+        deferred=report["deferred"],
+        torn_bytes=report["tornBytes"],
         duplicates=report["duplicates"],
         gaps=report["gaps"],
         covered=report["covered"],
@@ -226,6 +235,7 @@ NO_STATS: Mapping[str, Any] = {
     **dict.fromkeys(["connectedAt", "latency", "jitter", "nextAttempt"]),
     **dict.fromkeys(["messagesSent", "messagesReceived", "bytesSent", "bytesReceived", "acknowledged", "failed"], 0),
     **dict.fromkeys(["duplicates", "gaps", "recovered", "unroutable", "unexpected", "malformed", "reconnects"], 0),
+    **dict.fromkeys(["restored", "deferred", "tornBytes"], 0),
     **dict.fromkeys(["covered", "failedAttempts", "queued", "queuedBytes", "unconsumedBytes"], 0),
 }
 """The report of a client that was never used."""

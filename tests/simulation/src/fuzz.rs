@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use realtime_engine::wire::{ClientMessage, Frame, ServerMessage, lines, plain};
-use realtime_engine::{Attempt, Config, Data, Input, OpenError, Output, RequestId, Session, Timestamp, Token};
+use realtime_engine::{
+    Attempt, Config, Data, Input, OpenError, Output, RequestId, Restored, Session, Timestamp, Token,
+};
 use realtime_server::hub::{self, ConnectionId, Dialect, Hub, HubConfig};
 
 /// Every decoder. What a decoder took and an encoder wrote is taken again.
@@ -27,6 +29,31 @@ pub fn decode(data: &[u8]) {
     let _ = ServerMessage::decode_binary(data);
     let _ = plain::decode(data);
     let _ = plain::decode_request(data);
+    outbox_file(data);
+}
+
+/// Any bytes as the file of a durable outbox, and as what stands behind a whole one. What was taken is the same once written again.
+fn outbox_file(data: &[u8]) {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let Ok(mut session) = Session::new(Config::new("ws://fuzz"), now, 1) else { return };
+    let mut file = match Restored::decode(data) {
+        Ok(restored) => {
+            let messages = restored.len();
+            session.restore(now, restored);
+            let again = session.journal_snapshot();
+            assert_eq!(Restored::decode(&again).map(|restored| (restored.len(), restored.torn())), Ok((messages, 0)));
+            again
+        }
+        Err(_) => {
+            session.restore(now, Restored::default());
+            session.journal_snapshot()
+        }
+    };
+    let whole = file.len();
+    file.extend_from_slice(data);
+    if let Ok(restored) = Restored::decode(&file) {
+        assert!(restored.whole() >= whole && restored.whole() + restored.torn() == file.len());
+    }
 }
 
 /// A session under whatever its driver, its peer and its application may do. Each step is a byte, a length and so many bytes.

@@ -5,6 +5,7 @@ mod backpressure;
 mod bad_input;
 mod chaos;
 mod close_loop;
+mod durable;
 mod half_open;
 mod http_proxy;
 mod http_status;

@@ -45,6 +45,8 @@ impl Session {
             "queued": self.outbox.budget().messages(),
             "queuedBytes": self.outbox.budget().bytes(),
             "written": self.outbox.written(),
+            "durable": self.outbox.journal.is_some(),
+            "unjournaled": self.journal().len(),
             "backlog": self.backlog,
             "unconsumed": self.unconsumed,
             "channels": channels,

@@ -179,16 +179,18 @@ impl Session {
         };
         self.stats.acknowledged += 1;
         let epoch = receipt.epoch.as_ref().map(|epoch| Text::borrowed(frame, epoch));
-        if let Some((collection, key)) = entry.record() {
-            self.mutation_accepted(entry.request, collection, &key, epoch.as_ref(), receipt.offset);
+        if let Some(request) = entry.origin.request {
+            if let Some((collection, key)) = entry.origin.record() {
+                self.mutation_accepted(request, collection, &key, epoch.as_ref(), receipt.offset);
+            }
+            self.event(Event::Receipt(Receipt {
+                request,
+                acknowledged: true,
+                epoch,
+                offset: receipt.offset,
+                duplicate: receipt.duplicate,
+            }));
         }
-        self.event(Event::Receipt(Receipt {
-            request: entry.request,
-            acknowledged: true,
-            epoch,
-            offset: receipt.offset,
-            duplicate: receipt.duplicate,
-        }));
         self.after_answer();
     }
 
@@ -241,7 +243,7 @@ impl Session {
                 self.timers.set(Timer::Hold, again_at);
             }
         } else if let Some(entry) = self.outbox.take(id).filter(|entry| !entry.given_up) {
-            self.fail_send(entry.request, entry.record(), error);
+            self.fail_send(entry.origin, error);
             self.after_answer();
         } else {
             self.stats.unexpected += 1;

@@ -281,7 +281,7 @@ impl Session {
         self.timers.clear(Timer::Retry);
         self.error(error.clone());
         self.ended = Some(error.clone());
-        self.fail_all_sends(&error);
+        self.end_all_sends(&error);
         for id in self.wanted_channels() {
             self.set_channel_state(id, ChannelState::Failed, Some(error.clone()));
         }
@@ -306,7 +306,7 @@ impl Session {
         self.timers.clear(Timer::Retry);
         self.timers.clear(Timer::Flush);
         self.ended = Some(Self::closed_error());
-        self.fail_all_sends(&Self::closed_error());
+        self.end_all_sends(&Self::closed_error());
         self.set_status(Status::Disconnected, None, None);
     }
 
@@ -383,8 +383,8 @@ impl Session {
             Timer::SendTimeout => self.expire_sends(),
             Timer::Flush => self.finish_disconnect(),
             Timer::Streams => self.streams_due(),
-            // Nothing to do: the next poll writes what they held back.
-            Timer::Rate | Timer::Hold => {}
+            // Nothing to do: the next poll, or the driver, writes what they held back.
+            Timer::Rate | Timer::Hold | Timer::Journal => {}
         }
     }
 

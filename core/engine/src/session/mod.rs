@@ -1,5 +1,6 @@
 mod collections;
 mod dump;
+mod durable;
 mod holding;
 mod incoming;
 mod lifecycle;
@@ -182,6 +183,8 @@ impl Session {
             Phase::Idle | Phase::Stopped => {
                 self.failed_attempts = 0;
                 self.backoff.reset();
+                self.outbox.restart(now);
+                self.schedule_send_timeout();
                 self.set_status(Status::Connecting, None, None);
                 self.begin_attempt();
             }
@@ -191,7 +194,7 @@ impl Session {
     }
 
     /// Ends the connection. Where it is open, waits up to `flush` for the receipts of what is queued; what is left fails with
-    /// `closed`. Subscriptions stay declared: a later [`connect`](Self::connect) recovers them.
+    /// `closed`, or with `deferred` where a durable outbox keeps it. Subscriptions stay declared: a later [`connect`](Self::connect) recovers them.
     pub fn disconnect(&mut self, now: Timestamp, flush: Duration) {
         self.now = now;
         self.recorder.call(now, "disconnect", None);
@@ -448,22 +451,6 @@ impl Session {
             channel.told = state;
             self.event(Event::Channel { channel: id, state, error });
         }
-    }
-
-    /// `record`: of a mutation, which is taken back first.
-    fn fail_send(&mut self, request: RequestId, record: Option<(ChannelId, Text)>, error: Error) {
-        self.stats.failed += 1;
-        self.roll_back(request, record.as_ref());
-        self.event(Event::SendFailed { request, error });
-    }
-
-    fn fail_all_sends(&mut self, error: &Error) {
-        self.roll_back_all();
-        for entry in self.outbox.take_all() {
-            self.fail_send(entry.request, None, error.clone());
-        }
-        self.fail_all_tracking(error);
-        self.timers.clear(Timer::SendTimeout);
     }
 
     fn closed_error() -> Error {

@@ -7,10 +7,9 @@ use bytes::Bytes;
 use super::{Dialect, Phase, Session};
 use crate::budget::Permit;
 use crate::channel::Channel;
-use crate::config::WhenFull;
 use crate::error::{Error, ErrorKind};
 use crate::io::{ChannelId, Data, Event, Output, Receipt, RequestId, Text};
-use crate::outbox::Mutate;
+use crate::outbox::{Mutate, Origin};
 use crate::replica::OpKind;
 use crate::status::ChannelState;
 use crate::timers::Timer;
@@ -20,6 +19,9 @@ use crate::wire::{ClientMessage, ErrorCode, Frame, Op, Payload, Stream, plain};
 const FRAME_BYTES: usize = 32 << 10;
 /// With so many bytes waiting in the driver only what keeps the connection alive goes out.
 const MAX_BACKLOG: usize = 1 << 20;
+
+/// What a record of a durable outbox can hold.
+const MAX_DURABLE: usize = 1 << 30;
 
 /// Why the next entry cannot be written now.
 enum Wait {
@@ -44,9 +46,19 @@ impl Session {
         if channel.is_some_and(|id| !self.channels.get(id).is_some_and(Channel::is_messages)) {
             return Err(Error::new(ErrorKind::InvalidOption, "there is no channel with this id"));
         }
+        if self.outbox.journal.is_some() && payload.bytes().len() > MAX_DURABLE {
+            let message = format!("a durable outbox takes messages of at most {MAX_DURABLE} bytes; send it in parts");
+            return Err(Error::new(ErrorKind::Refused(ErrorCode::PayloadTooLarge), message));
+        }
         self.recorder.call(now, if channel.is_some() { "publish" } else { "send" }, channel);
-        self.outbox.push(now, request, channel, event, payload, permit);
-        self.enqueued();
+        let origin = Origin { request: Some(request), channel, event, mutation: None };
+        let name = channel.and_then(|id| self.channels.get(id)).map(|channel| channel.name.as_str());
+        self.outbox.push(now, origin, name, payload, permit);
+        // With a durable outbox it is not accepted yet.
+        if self.outbox.journal.is_none() {
+            self.drop_over_budget();
+        }
+        self.schedule_send_timeout();
         Ok(())
     }
 
@@ -67,19 +79,10 @@ impl Session {
         permit: Permit,
     ) {
         self.recorder.call(self.now, "mutate", Some(collection));
-        self.outbox.push_mutation(self.now, request, collection, mutation, payload, permit);
-        self.enqueued();
-    }
-
-    fn enqueued(&mut self) {
-        if self.config.when_full == WhenFull::DropOldest {
-            while let Some(entry) = self.outbox.take_over_budget() {
-                let message = "the outbox was full and this was its oldest message (queue policy dropOldest)";
-                if !crate::mutant("dropped-in-silence") {
-                    self.fail_send(entry.request, entry.record(), Error::new(ErrorKind::Dropped, message));
-                }
-            }
-        }
+        let mutation = Some(Box::new(mutation));
+        let origin = Origin { request: Some(request), channel: Some(collection), event: None, mutation };
+        self.outbox.push(self.now, origin, None, payload, permit);
+        self.drop_over_budget();
         self.schedule_send_timeout();
     }
 
@@ -136,9 +139,9 @@ impl Session {
             Data::Json(json) => Payload::Json(json),
             Data::Binary(bytes) => Payload::Binary(bytes),
         };
-        let event = entry.event.as_deref();
-        let channel = entry.channel.and_then(|id| self.channels.get(id));
-        let message = match (channel, &entry.mutation) {
+        let event = entry.origin.event.as_deref();
+        let channel = entry.origin.channel.and_then(|id| self.channels.get(id));
+        let message = match (channel, &entry.origin.mutation) {
             (Some(channel), Some(mutation)) => ClientMessage::Mutate {
                 id,
                 channel: Cow::Borrowed(channel.name.as_str()),
@@ -184,7 +187,7 @@ impl Session {
             self.timers.set(Timer::Rate, at);
             return Err(Wait::Later);
         }
-        self.recorder.client_message(&message, entry.channel);
+        self.recorder.client_message(&message, entry.origin.channel);
         self.outbox.advance();
         self.stats.messages_sent += 1;
         if own_frame {
@@ -199,7 +202,7 @@ impl Session {
         if let Some(entry) = self.outbox.refuse_next() {
             let what = if code == ErrorCode::PayloadTooLarge { "payload" } else { "message" };
             let message = format!("a {what} of {size} bytes is over the server's limit of {limit}; send it in parts");
-            self.fail_send(entry.request, entry.record(), Error::new(ErrorKind::Refused(code), message));
+            self.fail_send(entry.origin, Error::new(ErrorKind::Refused(code), message));
             self.after_answer();
         }
     }
@@ -208,27 +211,27 @@ impl Session {
         while self.outputs.is_empty() && self.outbox.has_unwritten() && self.timers.get(Timer::Rate).is_none() {
             let Some((_, entry)) = self.outbox.next() else { return };
             let timestamp = self.now.as_millis();
-            if entry.mutation.is_some() {
+            if entry.origin.mutation.is_some() {
                 if let Some(entry) = self.outbox.refuse_next() {
                     let message = "the plain dialect has no collections yet; they need realtime.v1";
-                    self.fail_send(entry.request, entry.record(), Error::new(ErrorKind::Unsupported, message));
+                    self.fail_send(entry.origin, Error::new(ErrorKind::Unsupported, message));
                     self.after_answer();
                 }
                 continue;
             }
-            let frame = match (&entry.payload, entry.channel) {
+            let frame = match (&entry.payload, entry.origin.channel) {
                 (Data::Binary(bytes), None) => Frame::Binary(bytes.clone()),
                 (Data::Binary(_), Some(_)) => {
                     if let Some(entry) = self.outbox.refuse_next() {
                         let message = "the plain dialect carries no binary messages in channels; use JSON, or send_binary to the backend";
-                        self.fail_send(entry.request, None, Error::new(ErrorKind::Unsupported, message));
+                        self.fail_send(entry.origin, Error::new(ErrorKind::Unsupported, message));
                         self.after_answer();
                     }
                     continue;
                 }
                 (Data::Json(json), channel) => {
                     let mut out = Vec::with_capacity(json.len() + 128);
-                    let event = entry.event.as_deref().unwrap_or_default();
+                    let event = entry.origin.event.as_deref().unwrap_or_default();
                     match channel.and_then(|id| self.channels.get(id)) {
                         Some(channel) => plain::encode_channel_message(&mut out, &channel.name, event, json, timestamp),
                         None => plain::encode(&mut out, event, json, timestamp, None),
@@ -241,7 +244,7 @@ impl Session {
             {
                 return self.timers.set(Timer::Rate, at);
             }
-            let channel = entry.channel;
+            let channel = entry.origin.channel;
             self.recorder.outgoing(if channel.is_some() { "publish" } else { "send" }, channel);
             self.outbox.advance();
             self.stats.messages_sent += 1;
@@ -260,8 +263,9 @@ impl Session {
             && let Some(entry) = self.outbox.take_written()
         {
             self.stats.acknowledged += 1;
+            let Some(request) = entry.origin.request else { continue };
             self.event(Event::Receipt(Receipt {
-                request: entry.request,
+                request,
                 acknowledged: false,
                 epoch: None,
                 offset: None,
@@ -274,10 +278,10 @@ impl Session {
     pub(super) fn expire_sends(&mut self) {
         let Some(timeout) = self.config.send_timeout else { return };
         let acknowledges = self.dialect == Dialect::V1 && matches!(self.phase, Phase::Connected { .. });
-        while let Some((request, record)) = self.outbox.give_up_older(self.now, timeout, acknowledges) {
+        while let Some(origin) = self.outbox.give_up_older(self.now, timeout, acknowledges) {
             let message =
                 format!("no receipt came within {timeout:?} (sendTimeout); it may have been accepted all the same");
-            self.fail_send(request, record, Error::new(ErrorKind::Timeout, message));
+            self.fail_send(origin, Error::new(ErrorKind::Timeout, message));
         }
         self.after_answer();
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use realtime_engine::wire::{CloseCode, Frame, lines};
 use realtime_engine::{
-    Attempt, ChannelId, Config, Data, Error, Event, Input, OpenError, OpenRequest, Output, Receipt, RequestId, Session,
-    Status, Text, Timestamp,
+    Attempt, ChannelId, Config, Data, Error, ErrorKind, Event, Input, OpenError, OpenRequest, Output, Receipt,
+    RequestId, Restored, Session, Status, Text, Timestamp,
 };
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ pub struct Bench {
     pub closes: Vec<(Attempt, CloseCode)>,
     pub token_requests: Vec<u64>,
     pub events: Vec<Event>,
+    /// Of a durable outbox.
+    pub file: Vec<u8>,
+    pub disk_full: bool,
     requests: u64,
 }
 
@@ -43,8 +46,40 @@ impl Bench {
             closes: vec![],
             token_requests: vec![],
             events: vec![],
+            file: vec![],
+            disk_full: false,
             requests: 0,
         }
+    }
+
+    /// A bench with a durable outbox: what is left of an earlier one, or nothing. `seed` tells sessions apart.
+    pub fn durable(config: Config, file: &[u8], seed: u64) -> Self {
+        let mut bench = Self::new(config.clone());
+        bench.session = Session::new(config, bench.now, seed).unwrap();
+        bench.restore(file);
+        bench
+    }
+
+    pub fn restore(&mut self, file: &[u8]) {
+        let restored = if file.is_empty() { Restored::default() } else { Restored::decode(file).unwrap() };
+        self.session.restore(self.now, restored);
+        self.file = self.session.journal_snapshot();
+        self.session.journal_replaced(self.file.len());
+    }
+
+    /// Writes what the session wants in its file; whether there was something, and room.
+    pub fn write_journal(&mut self) -> Result<bool, Error> {
+        if self.session.journal().is_empty() {
+            return Ok(false);
+        }
+        if self.disk_full {
+            let error = Error::new(ErrorKind::StorageFailed, "no room");
+            self.session.journaled(self.now, Err(error.clone()));
+            return Err(error);
+        }
+        self.file.extend_from_slice(self.session.journal());
+        self.session.journaled(self.now, Ok(()));
+        Ok(true)
     }
 
     /// A bench whose session is connected in `realtime.v1`, with nothing left to look at.
@@ -73,6 +108,15 @@ impl Bench {
     }
 
     pub fn drain(&mut self) {
+        self.drain_once();
+        while let Ok(true) = self.write_journal() {
+            self.drain_once();
+        }
+        // What failed is told.
+        self.drain_once();
+    }
+
+    fn drain_once(&mut self) {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Open(request) => {
@@ -198,6 +242,7 @@ impl Bench {
         let permit = self.session.budget().reserve(payload.bytes().len());
         let permit = permit.ok_or_else(|| Error::new(realtime_engine::ErrorKind::QueueFull, "full"))?;
         self.session.publish(self.now, request, channel, Text::from("e"), payload, permit)?;
+        self.write_journal()?;
         Ok(request)
     }
 
