@@ -240,7 +240,7 @@ impl Outbox {
     pub(crate) fn defer_all(&mut self) -> Vec<RequestId> {
         self.entries
             .iter_mut()
-            .filter(|entry| !entry.given_up)
+            .filter(|entry| entry.number > 0 && !entry.given_up)
             .filter_map(|entry| entry.origin.request.take())
             .collect()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use realtime_engine::{Config, Data, ErrorKind, Event, Restored, WhenFull};
+use realtime_engine::{Config, Data, ErrorKind, Event, Mutation, RequestId, Restored, WhenFull};
 use support::{Bench, config, json};
 
 fn receipt(bench: &mut Bench, id: u64) {
@@ -106,14 +106,14 @@ fn a_send_that_cannot_be_kept_is_refused_and_leaves_nothing() {
     bench.disk_full = true;
     let before = bench.file.clone();
     let permit = bench.session.budget().reserve_anyway(1);
-    bench.session.publish(bench.now, realtime_engine::RequestId(9), room, "e".into(), json("3"), permit).unwrap();
+    bench.session.publish(bench.now, RequestId(9), room, "e".into(), json("3"), permit).unwrap();
     assert_eq!(bench.write_journal().unwrap_err().kind, ErrorKind::StorageFailed);
     bench.drain();
     assert!(bench.events.is_empty(), "the caller was told, and nothing was dropped for it: {:?}", bench.events);
     assert_eq!((bench.session.stats().queued, &bench.file), (2, &before));
     bench.disk_full = false;
     let permit = bench.session.budget().reserve_anyway(1);
-    bench.session.publish(bench.now, realtime_engine::RequestId(9), room, "e".into(), json("4"), permit).unwrap();
+    bench.session.publish(bench.now, RequestId(9), room, "e".into(), json("4"), permit).unwrap();
     bench.drain();
     assert_eq!(bench.failures(), [(1, "dropped")]);
     connected(&mut bench);
@@ -157,6 +157,35 @@ fn another_client_may_have_sent_it_between_disconnect_and_connect() {
     connected(&mut bench);
     assert_eq!(published(&bench), [(2, 2)]);
     assert_eq!(bench.session.stats().queued, 1);
+}
+
+#[test]
+fn mutations_are_not_kept_and_take_their_ids_all_the_same() {
+    let mut bench = Bench::durable(config(), &[], 1);
+    let (room, tasks) = (bench.session.channel("room").unwrap(), bench.session.collection("room", "tasks").unwrap());
+    for n in 0..6 {
+        if n % 3 == 1 {
+            let record = format!(r#"{{"id":"t{n}"}}"#);
+            let insert = Mutation::Insert { record: record.as_bytes() };
+            bench.session.mutate(bench.now, RequestId(100 + n), tasks, insert, None).unwrap();
+        } else {
+            bench.publish(room, json(&n.to_string())).unwrap();
+        }
+    }
+    connected(&mut bench);
+    let ids = [(1, 0), (3, 2), (4, 3), (6, 5)];
+    assert_eq!(published(&bench), ids);
+    bench.session.disconnect(bench.now, Duration::ZERO);
+    bench.drain();
+    let mut failures = bench.failures();
+    failures.sort_unstable();
+    assert_eq!(failures[..4].iter().map(|(_, code)| *code).collect::<Vec<_>>(), ["deferred"; 4]);
+    assert_eq!(failures[4..], [(101, "closed"), (104, "closed")]);
+    for file in [bench.file.clone(), bench.session.journal_snapshot()] {
+        let mut later = Bench::durable(config(), &file, 2);
+        connected(&mut later);
+        assert_eq!(published(&later), ids);
+    }
 }
 
 #[test]
