@@ -132,10 +132,9 @@ impl Server {
             return None;
         }
         // The answer to a subscribe comes before what it begins.
-        if answers || connection.answers.iter().any(|answer| answer.contains("subscribed")) {
-            if let Some(answer) = connection.answers.pop_front() {
-                return Some(answer);
-            }
+        let first = answers || connection.answers.iter().any(|answer| answer.contains("subscribed"));
+        if let Some(answer) = first.then(|| connection.answers.pop_front()).flatten() {
+            return Some(answer);
         }
         if let Some(cursor) = connection.cursor {
             if connection.page.is_none() && cursor < evicted {
