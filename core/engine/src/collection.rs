@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::io::{ChannelId, RequestId, Text, keep};
-use crate::replica::{OpKind, Row, Rows, Staged, canonical};
+use crate::replica::{OpKind, Row, Rows, Staged, canonical, patched};
 use crate::sync::{Change, ChangeKind};
-use crate::wire::{self, Digest, Op, Position, Record};
+use crate::wire::{self, Digest, Op, Position};
 
 /// One collection: what the server confirmed, and the view of it, which has the application's unanswered mutations over that.
 #[derive(Debug)]
@@ -243,9 +243,6 @@ impl Collection {
             Op::Update(patch) => (OpKind::Update, keep(frame, patch)),
             Op::Remove => (OpKind::Remove, Bytes::new()),
         };
-        if kind == OpKind::Update && Record::parse_validated(&payload).is_err() {
-            return Err(Broken::NoRecord);
-        }
         if let Some(staged) = &mut self.staged {
             let row = staged.rows.get(&change.key);
             let newer = row.is_some_and(|row| row.revision >= revision);
@@ -256,11 +253,11 @@ impl Collection {
             return Ok(Vec::new());
         }
         let key = Text::from(&*change.key);
-        let row = self.confirmed.get(&key);
-        if kind == OpKind::Update && row.is_none() {
-            return Err(Broken::Missing);
-        }
-        let record = kind.apply(&payload, row.map(|row| &row.record));
+        let record = match (kind, self.confirmed.get(&key)) {
+            (OpKind::Update, None) => return Err(Broken::Missing),
+            (OpKind::Update, Some(row)) => Some(patched(&row.record, &payload).ok_or(Broken::NoRecord)?),
+            (_, row) => kind.apply(&payload, row.map(|row| &row.record)),
+        };
         let (before, was) = (self.view(&key).cloned(), self.revision(&key));
         self.confirmed.replace(&key, record, revision);
         let own = self.pending.get_mut(&key).is_some_and(|pending| pending.came(kind, &payload));

@@ -17,11 +17,11 @@ pub(crate) enum OpKind {
 }
 
 impl OpKind {
-    /// What a record becomes. An update of a record that is not there makes none.
+    /// What a record becomes. An update of a record that is not there makes none, and one by what is no patch changes nothing.
     pub(crate) fn apply(self, payload: &Bytes, record: Option<&Bytes>) -> Option<Bytes> {
         match self {
             OpKind::Insert => Some(payload.clone()),
-            OpKind::Update => record.map(|record| patched(record, payload)),
+            OpKind::Update => record.map(|record| patched(record, payload).unwrap_or_else(|| record.clone())),
             OpKind::Remove => None,
         }
     }
@@ -141,15 +141,11 @@ impl Staged {
     }
 }
 
-/// A record with a patch over it. Where one of them is no record, which is looked at before, it stays what it is.
-fn patched(record: &Bytes, patch: &Bytes) -> Bytes {
-    match (Record::parse_validated(record), Record::parse_validated(patch)) {
-        (Ok(mut fields), Ok(patch)) => {
-            fields.patch(&patch);
-            Bytes::from(fields.encode())
-        }
-        _ => record.clone(),
-    }
+/// A record with a patch over it; `None` where one of them is no record.
+pub(crate) fn patched(record: &[u8], patch: &[u8]) -> Option<Bytes> {
+    let mut record = Record::parse_validated(record).ok()?;
+    record.patch(&Record::parse_validated(patch).ok()?);
+    Some(Bytes::from(record.encode()))
 }
 
 /// The one form of a record, without a copy where it came in it; `None` for what is no record.
