@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::application::{Application, Echo};
 use crate::auth::Auth;
 use crate::config::{ServerConfig, Tls};
-use crate::hub::{HistoryConfig, HubConfig};
+use crate::hub::{CollectionConfig, HistoryConfig, HubConfig, PresenceConfig};
 use crate::server::{RunningServer, Server};
 use crate::store::StoreError;
 
@@ -69,7 +69,7 @@ struct Serve {
     /// Private key in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Directory where histories and receipts are kept over restarts. [default: in memory]
+    /// Directory where histories, collections and receipts are kept over restarts. [default: in memory]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Sends what clients send to the server itself back to them.
@@ -110,13 +110,13 @@ struct Bounds {
     /// Connections at a time.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     max_connections: usize,
-    /// Channels of a connection.
+    /// Subscriptions of a connection, and channels where it is present.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_channels: u64,
-    /// Unanswered publishes and sends of a connection.
+    /// Unanswered publishes, sends and mutations of a connection.
     #[arg(long, value_name = "COUNT", default_value_t = 1024)]
     max_inflight: u64,
-    /// Bytes of a payload.
+    /// Bytes of a payload, and of a record.
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
     max_payload: u64,
     /// Publishes and sends a second of a connection; 0 is no limit.
@@ -134,6 +134,21 @@ struct Bounds {
     /// Bytes of all channels that are kept for recovery.
     #[arg(long, value_name = "BYTES", default_value_t = 512 << 20)]
     history_total: usize,
+    /// How long a client without a connection still counts as present, ms.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    presence_grace: u64,
+    /// At most one message of presence changes in this time for each channel, ms.
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    presence_interval: u64,
+    /// Clients that are present in a channel.
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
+    presence_members: usize,
+    /// Records of a collection.
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    collection_records: u64,
+    /// Bytes of all records of all collections, in memory.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
+    collection_bytes: usize,
     /// How often clients give a sign of life, ms.
     #[arg(long, value_name = "MS", default_value_t = 30_000)]
     heartbeat: u64,
@@ -229,6 +244,17 @@ impl Bounds {
                 age: Duration::from_secs(self.history_age),
                 total_bytes: self.history_total,
                 ..HistoryConfig::default()
+            },
+            presence: PresenceConfig {
+                grace: Duration::from_millis(self.presence_grace),
+                interval: Duration::from_millis(self.presence_interval),
+                members: self.presence_members,
+                ..PresenceConfig::default()
+            },
+            collections: CollectionConfig {
+                records: self.collection_records,
+                total_bytes: self.collection_bytes,
+                ..CollectionConfig::default()
             },
             ..HubConfig::default()
         };

@@ -22,7 +22,7 @@ pub struct ServerConfig {
     pub tls: Option<Tls>,
     /// Takes the messages that clients send to the server itself.
     pub application: Option<Arc<dyn Application>>,
-    /// Directory where histories and receipts are kept over restarts; `None` keeps them in memory.
+    /// Directory where histories, collections and receipts are kept over restarts; `None` keeps them in memory.
     pub data: Option<PathBuf>,
     /// Limits, history, timeouts, tokens.
     pub hub: HubConfig,

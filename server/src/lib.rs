@@ -26,5 +26,11 @@ pub use application::{Application, Echo};
 pub use auth::{Auth, AuthError, Identity};
 pub use config::{ServerConfig, Tls, TlsError};
 pub use hub::{HubConfig, Stats};
+pub use realtime_engine::wire::Op;
 pub use server::{RunningServer, Server};
 pub use store::{SqliteStore, Store, StoreError};
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

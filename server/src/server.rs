@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use realtime_engine::wire::{CloseCode, Position};
+use realtime_engine::wire::{CloseCode, Op, Position};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::ServerConfig;
-use crate::hub::{Content, PublishError, Stats};
+use crate::hub::{Content, Current, Member, MutateError, PublishError, Stats};
 use crate::net::{Listener, Shared};
 use crate::store::{SqliteStore, Store};
 
@@ -113,6 +113,33 @@ impl RunningServer {
             }
             Ok(count)
         })
+    }
+
+    /// Who is present in a channel.
+    pub fn members(&self, channel: &str) -> Vec<Member> {
+        self.shared.with(|hub, _| hub.members(channel))
+    }
+
+    /// The records of a collection, in the order of their keys' bytes.
+    pub fn records(&self, channel: &str, collection: &str) -> Vec<Current> {
+        self.shared.with(|hub, _| hub.records(channel, collection))
+    }
+
+    /// One record of a collection.
+    pub fn record(&self, channel: &str, collection: &str, key: &str) -> Option<Current> {
+        self.shared.with(|hub, _| hub.record(channel, collection, key))
+    }
+
+    /// Changes a record in the name of the server itself, and says at which position; see [`Hub::mutate`](crate::hub::Hub::mutate).
+    pub fn mutate(
+        &self,
+        channel: &str,
+        collection: &str,
+        key: &str,
+        op: Op<'_>,
+        if_revision: Option<u64>,
+    ) -> Result<Position, MutateError> {
+        self.shared.with(|hub, now| hub.mutate(now, channel, collection, key, op, if_revision))
     }
 
     /// Closes every connection. The code says whether clients come back.

@@ -11,8 +11,12 @@ use crate::auth::Auth;
 pub struct HubConfig {
     /// Told to clients in `welcome`.
     pub limits: Limits,
-    /// How much of each channel is kept for recovery.
+    /// How much of each channel, presence and collection is kept for recovery.
     pub history: HistoryConfig,
+    /// How presence is told and bounded.
+    pub presence: PresenceConfig,
+    /// How much collections may hold.
+    pub collections: CollectionConfig,
     /// Connections at a time.
     pub connections: usize,
     /// Sessions whose receipts are remembered; the longest gone is forgotten first.
@@ -44,6 +48,8 @@ impl Default for HubConfig {
         Self {
             limits: Limits { frame: 1 << 20, payload: 1_000_000, channels: 1000, inflight: 1024, rate: 0 },
             history: HistoryConfig::default(),
+            presence: PresenceConfig::default(),
+            collections: CollectionConfig::default(),
             connections: 10_000,
             sessions: 100_000,
             heartbeat: Duration::from_secs(30),
@@ -90,15 +96,70 @@ impl Default for HistoryConfig {
     }
 }
 
+/// Who is there, and how often it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PresenceConfig {
+    /// How long a client without a connection still counts as present.
+    pub grace: Duration,
+    /// At most one line of changes in this time for each channel. The first one goes at once.
+    pub interval: Duration,
+    /// Clients that are present in a channel.
+    pub members: usize,
+    /// Bytes of the state of one.
+    pub state: usize,
+    /// Bytes of all of them, in all channels.
+    pub total_bytes: usize,
+}
+
+impl Default for PresenceConfig {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            interval: Duration::from_millis(50),
+            members: 20_000,
+            state: 16 << 10,
+            total_bytes: 256 << 20,
+        }
+    }
+}
+
+/// Bounds of the collections. What they hold is never forgotten, so more is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CollectionConfig {
+    /// Records of a collection.
+    pub records: u64,
+    /// Bytes of all records, with what each costs beside its own.
+    pub total_bytes: usize,
+    /// After so many changes subscribers are told a digest, that they compare with theirs.
+    pub digest_every: u64,
+}
+
+impl Default for CollectionConfig {
+    fn default() -> Self {
+        Self { records: 1_000_000, total_bytes: 1 << 30, digest_every: 256 }
+    }
+}
+
 /// Decides what a user may do. It is asked while the hub is held: answer from memory, at once.
 pub trait Authorizer: Send + Sync {
-    /// Whether this user may publish to the channel.
+    /// Whether this user may publish messages to the channel.
     fn can_publish(&self, user: Option<&str>, channel: &str) -> bool {
         let _ = (user, channel);
         true
     }
 
-    /// Whether this user may subscribe to the channel.
+    /// Whether this user may be present in the channel. Unless said otherwise: who may publish there.
+    fn can_track(&self, user: Option<&str>, channel: &str) -> bool {
+        self.can_publish(user, channel)
+    }
+
+    /// Whether this user may change the collection. Unless said otherwise: who may publish to its channel.
+    fn can_mutate(&self, user: Option<&str>, channel: &str, collection: &str) -> bool {
+        let _ = collection;
+        self.can_publish(user, channel)
+    }
+
+    /// Whether this user may subscribe to the channel: to its messages, its presence and its collections.
     fn can_subscribe(&self, user: Option<&str>, channel: &str) -> bool {
         let _ = (user, channel);
         true

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use realtime_engine::wire::{Encoding, ServerMessage, Window};
 
-use super::channels::ChannelKey;
 use super::config::{HubConfig, ms};
 use super::rate::Bucket;
 use super::sessions::SessionKey;
+use super::snapshot::Paging;
+use super::streams::StreamKey;
 use crate::auth::Identity;
 
 /// Frames of several lines are closed at this size.
@@ -43,9 +44,9 @@ pub(super) struct Connection {
     pub(super) session: Option<SessionKey>,
     pub(super) encoding: Encoding,
     pub(super) control: Control,
-    pub(super) subscriptions: BTreeMap<ChannelKey, Subscription>,
+    pub(super) subscriptions: BTreeMap<StreamKey, Subscription>,
     /// The subscriptions that have something to send, in turn.
-    pub(super) behind: VecDeque<ChannelKey>,
+    pub(super) behind: VecDeque<StreamKey>,
     pub(super) window: Option<Window>,
     /// Bytes of messages that the client has not given back.
     pub(super) outstanding: u64,
@@ -62,11 +63,15 @@ pub(super) struct Connection {
     pub(super) scheduled: u64,
 }
 
-/// A cursor into the history of a channel.
-#[derive(Debug)]
+/// A cursor into the history of a stream.
+#[derive(Debug, Default)]
 pub(super) struct Subscription {
-    /// The last offset that was sent, or told as missing.
+    /// The last offset that was sent, told as missing, or is in the snapshot.
     pub(super) cursor: u64,
+    /// While a snapshot is being sent: what comes next.
+    pub(super) paging: Option<Paging>,
+    /// Of a collection: the changes are compared once the cursor is at the end and has come this far.
+    pub(super) audit_at: u64,
     /// Whether it stands in `behind`.
     pub(super) queued: bool,
     /// Its part of the connection's outstanding bytes.
@@ -130,7 +135,7 @@ impl Connection {
     }
 
     /// Puts a subscription into the turn if it may send.
-    pub(super) fn enqueue(&mut self, key: ChannelKey) {
+    pub(super) fn enqueue(&mut self, key: StreamKey) {
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
         let open = self.window.is_none_or(|window| subscription.outstanding < window.channel)
             || super::mutant("window-ignored");
@@ -141,7 +146,7 @@ impl Connection {
     }
 
     /// Ends a subscription and takes back what it had outstanding.
-    pub(super) fn unsubscribe(&mut self, key: ChannelKey) {
+    pub(super) fn unsubscribe(&mut self, key: StreamKey) {
         if let Some(subscription) = self.subscriptions.remove(&key) {
             self.outstanding -= subscription.outstanding;
             if subscription.queued {
@@ -150,13 +155,20 @@ impl Connection {
         }
     }
 
-    /// Gives bytes back to a channel and the connection, at most what is outstanding.
-    pub(super) fn credit(&mut self, key: ChannelKey, bytes: u64) {
+    /// Gives bytes back to a stream and the connection, at most what is outstanding.
+    pub(super) fn credit(&mut self, key: StreamKey, bytes: u64) {
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
             let bytes = bytes.min(subscription.outstanding);
             subscription.outstanding -= bytes;
             self.outstanding -= bytes;
         }
+    }
+}
+
+impl Subscription {
+    /// Whether there is something to send, where the history ends here.
+    pub(super) fn is_behind(&self, last: u64) -> bool {
+        self.paging.is_some() || self.cursor < last
     }
 }
 

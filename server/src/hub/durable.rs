@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use realtime_engine::wire::ErrorCode;
 
-use super::channels::ChannelKey;
+use super::collections::{Change, MutateError};
 use super::history::Entry;
 use super::journal::{Batch, Outcome, Publisher, Record, Send, Staged, Waiting};
 use super::sessions::SessionKey;
+use super::streams::{State, StreamKey};
 use super::timers::Timer;
 use super::v1::RETRY_AFTER;
 use super::{ConnectionId, Hub};
@@ -30,13 +31,13 @@ impl Hub {
     /// What the store should write now.
     pub(super) fn next_batch(&mut self) -> Option<Arc<Batch>> {
         let journal = self.journal.as_mut()?;
-        let retired = self.channels.take_retired();
+        let retired = self.streams.take_retired();
         for record in retired.records.into_iter().chain(self.sessions.take_retired()) {
             journal.delete(record);
         }
         for key in retired.emptied {
-            if let Some(channel) = self.channels.channel(key).filter(|channel| channel.history.is_empty()) {
-                journal.put(channel.record, channel.to_record());
+            if let Some(stream) = self.streams.stream(key).filter(|stream| stream.history.is_empty()) {
+                journal.put(stream.record, stream.to_record());
             }
         }
         journal.next_batch()
@@ -51,22 +52,48 @@ impl Hub {
         journal.put(session.record, Record::Session { user: name.user, session: name.session });
     }
 
-    /// Lets the store know a channel, unless the disk fails; then it will at its first message.
-    pub(super) fn record_channel(&mut self, key: ChannelKey) {
+    /// Lets the store know a channel or collection, unless the disk fails; then it will at its first message or change.
+    /// Who is present is never stored.
+    pub(super) fn record_stream(&mut self, key: StreamKey) {
         let Some(journal) = self.journal.as_mut().filter(|journal| journal.retry_at().is_none()) else { return };
-        let Some(channel) = self.channels.channel(key).filter(|channel| channel.record == 0) else { return };
-        let (number, record) = (journal.number(), channel.to_record());
+        let Some(stream) = self.streams.stream(key).filter(|stream| stream.record == 0) else { return };
+        if matches!(stream.state, State::Presence(_)) {
+            return;
+        }
+        let (number, record) = (journal.number(), stream.to_record());
         journal.put(number, record);
-        self.channels.set_record(key, number);
+        self.streams.set_record(key, number);
     }
 
-    pub(super) fn stage_message(&mut self, key: ChannelKey, offset: u64, entry: Entry, publisher: Publisher) {
-        let channel = self.channels.channel(key).map_or(0, |channel| channel.record);
+    pub(super) fn stage_entry(
+        &mut self,
+        now: u64,
+        key: StreamKey,
+        offset: u64,
+        entry: Entry,
+        publisher: Publisher,
+        change: Option<Change>,
+    ) {
+        let channel = self.streams.stream(key).map_or(0, |stream| stream.record);
         let Some(journal) = &mut self.journal else { return };
-        self.channels.stage(key);
+        self.streams.stage(now, key);
+        if let Some(Change { key: name, item, number }) = &change {
+            match item {
+                Some(item) => journal.put(
+                    *number,
+                    Record::Item {
+                        collection: channel,
+                        key: name.clone(),
+                        revision: item.revision,
+                        record: item.record.clone(),
+                    },
+                ),
+                None => journal.delete(*number),
+            }
+        }
         let (number, timestamp, binary, line) = (entry.record, entry.timestamp, entry.binary, entry.v1.clone());
         let record = Record::Message { channel, offset, timestamp, binary, line };
-        journal.stage(number, record, Waiting::Message { channel: key, entry, publisher });
+        journal.stage(number, record, Waiting::Entry { stream: key, entry, change, publisher });
     }
 
     pub(super) fn stage_outcome(
@@ -76,13 +103,14 @@ impl Hub {
         request: u64,
         outcome: Outcome,
         sent: Option<Send>,
+        refused: Option<MutateError>,
     ) {
         self.record_session(key);
         let (Some(journal), Some(session)) = (&mut self.journal, self.sessions.session(key)) else { return };
         session.stage(request, id);
         let record = Record::Outcome { session: session.record, request, outcome: outcome.clone() };
         let number = journal.number();
-        journal.stage(number, record, Waiting::Outcome { session: key, request, outcome, sent });
+        journal.stage(number, record, Waiting::Outcome { session: key, request, outcome, sent, refused });
     }
 
     /// What waited for these batches is seen and answered.
@@ -92,13 +120,16 @@ impl Hub {
         let mut answered = BTreeSet::new();
         while let Some(staged) = self.journal.as_mut().and_then(|journal| journal.pop_confirmed(up_to)) {
             match staged.what {
-                Waiting::Message { channel, entry, .. } => {
-                    self.channels.unstage(now, channel);
-                    self.show(now, channel, entry);
+                Waiting::Entry { stream, entry, change, .. } => {
+                    if let Some(change) = change {
+                        self.streams.apply(stream, change);
+                    }
+                    self.streams.unstage(now, stream);
+                    self.show(now, stream, entry);
                 }
-                Waiting::Outcome { session, request, outcome, sent } => {
+                Waiting::Outcome { session, request, outcome, sent, refused } => {
                     self.outputs.extend(sent.map(Into::into));
-                    answered.extend(self.confirm_outcome(session, request, outcome, staged.record));
+                    answered.extend(self.confirm_outcome(session, request, outcome, refused, staged.record));
                 }
             }
         }
@@ -110,6 +141,7 @@ impl Hub {
         key: SessionKey,
         request: u64,
         outcome: Outcome,
+        refused: Option<MutateError>,
         record: u64,
     ) -> Option<ConnectionId> {
         let Some(session) = self.sessions.session(key) else {
@@ -123,7 +155,7 @@ impl Hub {
             self.stats.messages_in += 1;
         }
         let waited = waited?;
-        self.v1_outcome(waited.connection, request, &outcome, waited.duplicate);
+        self.v1_outcome(waited.connection, request, &outcome, waited.duplicate, refused.as_ref());
         Some(waited.connection)
     }
 
@@ -143,9 +175,12 @@ impl Hub {
         let mut answered = BTreeSet::new();
         for Staged { what, .. } in staged {
             match what {
-                Waiting::Message { channel, publisher, .. } => {
+                Waiting::Entry { stream, publisher, change, .. } => {
+                    if change.is_some() {
+                        self.streams.roll_back(stream);
+                    }
                     if !super::mutant("failed-offsets-stay-taken") {
-                        self.channels.unstage(now, channel);
+                        self.streams.unstage(now, stream);
                     }
                     match publisher {
                         Publisher::Session => {}
@@ -160,7 +195,7 @@ impl Hub {
                     let Some(session) = self.sessions.session(session) else { continue };
                     let Some(waited) = session.unstage(request) else { continue };
                     if super::mutant("failed-is-acknowledged") {
-                        self.v1_outcome(waited.connection, request, &outcome, false);
+                        self.v1_outcome(waited.connection, request, &outcome, false, None);
                         continue;
                     }
                     // A new connection begins with its lowest id: it may have given this one up, and nothing may wait for it.
@@ -169,7 +204,7 @@ impl Hub {
                     }
                     let (id, code) = (waited.connection, ErrorCode::Unavailable);
                     let wait = retry_at.map(|at| at.saturating_sub(now));
-                    self.v1_error(id, code, REFUSED_BY_DISK, Some(request), None, wait);
+                    self.v1_error(id, code, REFUSED_BY_DISK, Some(request), wait);
                     answered.insert(id);
                 }
             }

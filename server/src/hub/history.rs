@@ -3,8 +3,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use realtime_engine::wire::{Payload, ServerMessage, plain};
 
-use super::channels::ChannelKey;
 use super::config::{HistoryConfig, ms};
+use super::streams::StreamKey;
 
 /// What an entry costs beside its bytes.
 const ENTRY_OVERHEAD: usize = 96;
@@ -37,7 +37,7 @@ pub(super) struct Retired {
     /// Numbers of records.
     pub(super) records: Vec<u64>,
     /// Channels whose last stored message is gone: from then on the store has to know the offset by itself.
-    pub(super) emptied: Vec<ChannelKey>,
+    pub(super) emptied: Vec<StreamKey>,
 }
 
 impl Retired {

@@ -1,13 +1,14 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use realtime_engine::wire::ErrorCode;
 
-use super::channels::ChannelKey;
+use super::collections::{Change, MutateError};
 use super::history::Entry;
 use super::ids::ConnectionId;
 use super::sessions::SessionKey;
+use super::streams::StreamKey;
 use super::{Content, Output};
 
 /// How long after a failure the disk is left alone, ms.
@@ -28,6 +29,28 @@ pub enum Record {
         /// The newest offset when this was written. Messages that are stored may go beyond it.
         last: u64,
     },
+    /// A collection of a channel. Its number stays the same when it is written again.
+    Collection {
+        /// The name of the channel.
+        channel: Arc<str>,
+        /// Its own name.
+        name: Arc<str>,
+        /// The epoch of its changes.
+        epoch: Arc<str>,
+        /// The newest offset when this was written. Changes that are stored may go beyond it.
+        last: u64,
+    },
+    /// A record of a collection, as it is. Its number stays the same when it is changed.
+    Item {
+        /// The number of its collection.
+        collection: u64,
+        /// Its id.
+        key: Arc<str>,
+        /// The offset of the change that made it so.
+        revision: u64,
+        /// A JSON object.
+        record: Bytes,
+    },
     /// A session.
     Session {
         /// The verified user whose it is.
@@ -35,13 +58,13 @@ pub enum Record {
         /// Its secret name.
         session: Arc<str>,
     },
-    /// A message of a channel.
+    /// A message of a channel, or a change of a collection.
     Message {
-        /// The number of its channel.
+        /// The number of its channel or collection.
         channel: u64,
-        /// Its place in the channel.
+        /// Its place in there.
         offset: u64,
-        /// When it was published, ms.
+        /// When it was accepted, ms.
         timestamp: u64,
         /// Whether it is a binary frame; a JSON line otherwise.
         binary: bool,
@@ -59,15 +82,22 @@ pub enum Record {
     },
 }
 
-/// The final answer to a publish or send.
+/// The final answer to a publish, send or mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A message of a channel, at this position.
+    /// A message of a channel, or a change of a collection, at this position.
     Stored {
         /// Of the channel's history.
         epoch: Arc<str>,
         /// Its place in it.
+        offset: u64,
+    },
+    /// A mutation that found everything as it wants it, since this position.
+    Unchanged {
+        /// Of the collection's history.
+        epoch: Arc<str>,
+        /// The change that made it so.
         offset: u64,
     },
     /// The application has it.
@@ -96,10 +126,11 @@ pub(super) struct Staged {
 
 #[derive(Debug)]
 pub(super) enum Waiting {
-    /// A message that nobody has seen.
-    Message {
-        channel: ChannelKey,
+    /// A message or a change that nobody has seen.
+    Entry {
+        stream: StreamKey,
         entry: Entry,
+        change: Option<Change>,
         /// Who published it and gets no receipt: a plain client, or the server itself.
         publisher: Publisher,
     },
@@ -110,6 +141,8 @@ pub(super) enum Waiting {
         outcome: Outcome,
         /// For the application, once the receipt is given.
         sent: Option<Send>,
+        /// Of a refused mutation.
+        refused: Option<MutateError>,
     },
 }
 
@@ -231,13 +264,19 @@ impl Journal {
         self.retry_at = Some(now.saturating_add(STORE_RETRY));
         let staged = std::mem::take(&mut self.staged);
         self.staged_bytes = 0;
-        for Staged { record, .. } in &staged {
-            self.open.changes.remove(record);
+        // What waited is not written, nor what it makes of records: on disk they are as they were.
+        let mut dropped = BTreeSet::new();
+        for Staged { record, what, .. } in &staged {
+            dropped.insert(*record);
+            if let Waiting::Entry { change: Some(change), .. } = what {
+                dropped.insert(change.number);
+            }
         }
+        self.open.changes.retain(|number, _| !dropped.contains(number));
         // What is open is newer than what was given last, and so on.
         for batch in std::mem::take(&mut self.given).into_iter().rev() {
             for (number, change) in &batch.changes {
-                if !matches!(change, Some(Record::Message { .. } | Record::Outcome { .. })) {
+                if !dropped.contains(number) {
                     self.open.changes.entry(*number).or_insert_with(|| change.clone());
                 }
             }

@@ -1,4 +1,4 @@
-//! The hub: channels, sessions and connections, without sockets, clocks or threads.
+//! The hub: channels, presence, collections, sessions and connections, without sockets, clocks or threads.
 //!
 //! Time comes in as milliseconds since the Unix epoch and must not run backwards; ids come from the seed. The same
 //! inputs give the same outputs.
@@ -23,7 +23,7 @@
 //! assert!(matches!(&frames[..], [Frame::Text(welcome)] if welcome.starts_with(b"{\"type\":\"welcome\"")));
 //! ```
 
-mod channels;
+mod collections;
 mod config;
 mod connection;
 mod drain;
@@ -31,14 +31,19 @@ mod durable;
 mod history;
 mod ids;
 mod journal;
+mod mutations;
 mod plain;
+mod presence;
 mod publish;
 mod pull;
 mod rate;
 mod restore;
 mod sessions;
+mod snapshot;
 mod stats;
+mod streams;
 mod timers;
+mod tracking;
 mod v1;
 
 use std::borrow::Cow;
@@ -49,18 +54,21 @@ use bytes::Bytes;
 use realtime_engine::wire::{CloseCode, ErrorCode, Frame};
 
 use crate::auth::Identity;
-use channels::Channels;
+use config::ms;
 use connection::{Connection, Phase};
 use ids::Ids;
 use journal::Journal;
 use sessions::Sessions;
+use streams::Streams;
 use timers::{Timer, Timers};
 
-pub use config::{AllowAll, Authorizer, HistoryConfig, HubConfig};
+pub use collections::{Current, MutateError};
+pub use config::{AllowAll, Authorizer, CollectionConfig, HistoryConfig, HubConfig, PresenceConfig};
 pub use connection::Dialect;
 pub use ids::ConnectionId;
 pub(crate) use ids::IdMap;
 pub use journal::{Batch, Outcome, Record};
+pub use presence::Member;
 pub use publish::{Content, PublishError};
 pub use restore::{Restore, RestoreError};
 pub use stats::{Stats, StoreState};
@@ -70,7 +78,7 @@ pub use stats::{Stats, StoreState};
 pub struct Hub {
     config: HubConfig,
     connections: IdMap<ConnectionId, Connection>,
-    channels: Channels,
+    streams: Streams,
     sessions: Sessions,
     timers: Timers,
     ids: Ids,
@@ -163,7 +171,7 @@ impl Hub {
     pub fn new(config: HubConfig, seed: u64) -> Self {
         Self {
             connections: IdMap::default(),
-            channels: Channels::new(config.history),
+            streams: Streams::new(config.history),
             sessions: Sessions::default(),
             timers: Timers::default(),
             ids: Ids::new(seed),
@@ -235,9 +243,13 @@ impl Hub {
     pub fn stats(&self) -> Stats {
         Stats {
             connections: self.connections.len() as u64,
-            channels: self.channels.len() as u64,
+            channels: self.streams.channels() as u64,
+            members: self.streams.totals.members,
+            collections: self.streams.totals.collections,
+            records: self.streams.totals.records,
+            record_bytes: self.streams.totals.record_bytes as u64,
             sessions: self.sessions.len() as u64,
-            history_bytes: self.channels.bytes() as u64,
+            history_bytes: self.streams.bytes() as u64,
             store: match &self.journal {
                 None => StoreState::Memory,
                 Some(journal) if journal.is_failing() => StoreState::Failing,
@@ -316,7 +328,7 @@ impl Hub {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let flood = connection.faults.count(now);
         match connection.dialect {
-            Dialect::V1 => self.v1_error(id, code, reason, None, None, None),
+            Dialect::V1 => self.v1_error(id, code, reason, None, None),
             Dialect::Plain => self.plain_error(now, id, code, reason),
         }
         self.wake(id);
@@ -336,11 +348,15 @@ impl Hub {
     fn leave(&mut self, now: u64, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         for key in std::mem::take(&mut connection.subscriptions).into_keys() {
-            self.channels.unsubscribe(now, key, id);
+            self.streams.unsubscribe(now, key, id);
         }
         connection.behind.clear();
         if let Some(session) = connection.session.take() {
-            self.sessions.leave(now, session, id);
+            let seen_at = connection.last_heard;
+            if self.sessions.leave(now, session, id, seen_at) {
+                let end = now.saturating_add(ms(self.config.presence.grace));
+                self.timers.set(end, Timer::Grace(session));
+            }
         }
     }
 

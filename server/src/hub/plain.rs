@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use memchr::memchr;
 use realtime_engine::wire::plain::{self, Request};
-use realtime_engine::wire::{DecodeError, ErrorCode, Payload, validate_json, validate_name};
+use realtime_engine::wire::{DecodeError, ErrorCode, Payload, Stream as Which, validate_json, validate_name};
 
 use super::connection::Waiting;
 use super::journal::Publisher;
@@ -30,14 +30,14 @@ impl Hub {
                 let user = self.connections.get(&id).and_then(|connection| connection.user());
                 if !self.config.authorizer.can_subscribe(user.as_deref(), &channel) {
                     self.plain_error(now, id, ErrorCode::Forbidden, "this user may not subscribe there");
-                } else if self.over_channels(id, &channel) {
+                } else if self.over_channels(id, &channel, &Which::Messages) {
                     let reason = format!("a connection has at most {} channels", self.config.limits.channels);
                     self.plain_error(now, id, ErrorCode::TooManyChannels, &reason);
                 } else if !self.is_subscribed(id, &channel) {
-                    self.subscribe(now, id, &channel, None);
+                    self.subscribe(now, id, &channel, &Which::Messages, None);
                 }
             }
-            Request::Unsubscribe { channel } => self.unsubscribe(now, id, &channel),
+            Request::Unsubscribe { channel } => self.unsubscribe(now, id, &channel, &Which::Messages),
             Request::ChannelMessage { channel, event, payload } => {
                 validate_name("channel", &channel)?;
                 validate_name("event", &event)?;
@@ -103,7 +103,7 @@ impl Hub {
     }
 
     fn is_subscribed(&self, id: ConnectionId, name: &str) -> bool {
-        self.channels.find(name).is_some_and(|key| {
+        self.streams.find(name, &Which::Messages).is_some_and(|key| {
             self.connections.get(&id).is_some_and(|connection| connection.subscriptions.contains_key(&key))
         })
     }
@@ -124,7 +124,7 @@ impl Hub {
 }
 
 /// A `realtime.v1` message is one line. In JSON a raw line feed is white space, wherever it stands.
-fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
     match memchr(b'\n', json) {
         None => Cow::Borrowed(json),
         Some(_) => Cow::Owned(json.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect()),

@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use realtime_engine::wire::{
-    DecodeError, ErrorCode, Payload, Position, ServerMessage, plain, validate_json, validate_name,
+    DecodeError, ErrorCode, Payload, Position, ServerMessage, Stream as Which, plain, validate_json, validate_name,
 };
 
-use super::channels::ChannelKey;
 use super::connection::{Dialect, Phase, Waiting};
 use super::history::Entry;
 use super::journal::{Journal, Publisher};
+use super::streams::StreamKey;
 use super::{ConnectionId, Hub, wake};
 
 /// What a message carries, owned.
@@ -106,30 +106,30 @@ impl Hub {
         payload: Payload<'_>,
         publisher: Publisher,
     ) -> Option<(Arc<str>, u64)> {
-        let key = self.channels.open(now, channel, &mut self.ids);
+        let key = self.streams.open(now, channel, &Which::Messages, &mut self.ids);
         // Before its messages, so that a store hands it out first.
-        self.record_channel(key);
+        self.record_stream(key);
         let record = self.journal.as_mut().map_or(0, Journal::number);
-        let (entry, offset) = self.channels.encode(now, key, event, user, payload, record)?;
-        let epoch = self.channels.channel(key)?.epoch.clone();
+        let (entry, offset) = self.streams.encode(now, key, event, user, payload, record)?;
+        let epoch = self.streams.stream(key)?.epoch.clone();
         match self.journal {
             None => self.show(now, key, entry),
-            Some(_) => self.stage_message(key, offset, entry, publisher),
+            Some(_) => self.stage_entry(now, key, offset, entry, publisher, None),
         }
         Some((epoch, offset))
     }
 
-    /// Puts a message into the history, and every subscriber into the turn.
-    pub(super) fn show(&mut self, now: u64, key: ChannelKey, entry: Entry) {
-        self.channels.append(now, key, entry);
-        let Some(channel) = self.channels.channel(key) else { return };
-        for id in &channel.subscribers {
+    /// Puts an entry into the history, and every subscriber into the turn.
+    pub(super) fn show(&mut self, now: u64, key: StreamKey, entry: Entry) {
+        self.streams.append(now, key, entry);
+        let Some(stream) = self.streams.stream(key) else { return };
+        for id in &stream.subscribers {
             if let Some(connection) = self.connections.get_mut(id) {
                 connection.enqueue(key);
                 wake(*id, connection, &mut self.outputs);
             }
         }
-        self.stats.channels_forgotten += self.channels.bound(key);
+        self.stats.channels_forgotten += self.streams.bound(key);
     }
 
     fn checked<'a>(&self, content: &'a Content) -> Result<Payload<'a>, PublishError> {

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 use realtime_engine::wire::{Encoding, Frame, ServerMessage, plain};
 
-use super::channels::{ChannelKey, Channels};
 use super::connection::{Connection, Dialect, FRAME_TARGET, Phase, Waiting};
+use super::snapshot::Due;
+use super::streams::{StreamKey, Streams};
 use super::{ConnectionId, Hub, Stats};
 
 /// Bytes of messages that one pull may hand out. The buffer of a connection grows to this and stays so.
@@ -21,6 +22,7 @@ impl Hub {
         let Some(connection) = self.connections.get_mut(&id) else { return false };
         connection.blocked_since = None;
         let begun = frames.len();
+        let every = self.config.collections.digest_every;
         let mut out = Frames::new(connection, frames);
         while let Some(waiting) = connection.control.pop() {
             out.control(waiting);
@@ -29,8 +31,8 @@ impl Hub {
             while out.total < PULL_BUDGET && connection.is_window_open() {
                 let Some(key) = connection.behind.pop_front() else { break };
                 let more = match connection.dialect {
-                    Dialect::V1 => pump_v1(key, connection, &self.channels, &mut out, &mut self.stats),
-                    Dialect::Plain => pump_plain(now, key, connection, &mut self.channels, &mut out, &mut self.stats),
+                    Dialect::V1 => pump_v1(key, connection, &self.streams, every, &mut out, &mut self.stats),
+                    Dialect::Plain => pump_plain(now, key, connection, &mut self.streams, &mut out, &mut self.stats),
                 };
                 if more {
                     connection.behind.push_back(key);
@@ -49,30 +51,34 @@ impl Hub {
 
 /// Sends from one subscription; `true` where it is still behind and may go on later.
 fn pump_v1(
-    key: ChannelKey,
+    key: StreamKey,
     connection: &mut Connection,
-    channels: &Channels,
+    streams: &Streams,
+    digest_every: u64,
     out: &mut Frames<'_>,
     stats: &mut Stats,
 ) -> bool {
-    let (Some(channel), Some(subscription)) = (channels.channel(key), connection.subscriptions.get_mut(&key)) else {
+    let (Some(stream), Some(subscription)) = (streams.stream(key), connection.subscriptions.get_mut(&key)) else {
         return false;
     };
-    let history = &channel.history;
     let end = out.total + TURN_BUDGET;
-    while subscription.cursor < history.last() {
-        let (next, first) = (subscription.cursor + 1, history.first());
-        if next < first {
-            let gap = ServerMessage::Gap {
-                channel: (&*channel.name).into(),
-                epoch: (&*channel.epoch).into(),
-                from: next,
-                to: first - 1,
-            };
-            out.encode(&gap);
-            stats.gaps += 1;
-            subscription.cursor = first - 1;
-            continue;
+    while let Some(due) = stream.due(subscription) {
+        match due {
+            Due::Gap { from, to } => {
+                let (channel, epoch) = ((&*stream.channel).into(), (&*stream.epoch).into());
+                out.encode(&ServerMessage::Gap { channel, epoch, from, to });
+                stats.gaps += 1;
+                subscription.cursor = to;
+                continue;
+            }
+            Due::Digest => {
+                if let Some(digest) = stream.digest() {
+                    out.encode(&digest);
+                }
+                subscription.audit_at = subscription.cursor.saturating_add(digest_every.max(1));
+                continue;
+            }
+            Due::Page | Due::Entry(_) => {}
         }
         if let Some(window) = connection.window.filter(|_| !super::mutant("window-ignored")) {
             if subscription.outstanding >= window.channel {
@@ -85,34 +91,46 @@ fn pump_v1(
         if out.total >= end {
             return true;
         }
-        let Some(entry) = history.entry(next) else { return false };
-        if entry.binary {
-            out.alone(Frame::Binary(entry.v1.clone()));
-        } else {
-            out.line(&entry.v1);
-        }
-        subscription.cursor = next;
-        let bytes = entry.v1.len() as u64;
+        let bytes = match due {
+            Due::Entry(offset) => {
+                let Some(entry) = stream.history.entry(offset) else { return false };
+                if entry.binary {
+                    out.alone(Frame::Binary(entry.v1.clone()));
+                } else {
+                    out.line(&entry.v1);
+                }
+                subscription.cursor = offset;
+                stats.messages_out += 1;
+                entry.v1.len()
+            }
+            _ => {
+                let mut page = Vec::new();
+                stream.page(subscription, &mut page);
+                let bytes = page.len();
+                out.line(&page.into());
+                stats.pages_out += 1;
+                bytes
+            }
+        } as u64;
         subscription.outstanding += bytes;
         connection.outstanding += bytes;
-        stats.messages_out += 1;
     }
     false
 }
 
 fn pump_plain(
     now: u64,
-    key: ChannelKey,
+    key: StreamKey,
     connection: &mut Connection,
-    channels: &mut Channels,
+    streams: &mut Streams,
     out: &mut Frames<'_>,
     stats: &mut Stats,
 ) -> bool {
     let Some(subscription) = connection.subscriptions.get_mut(&key) else { return false };
     let end = out.total + TURN_BUDGET;
     loop {
-        let Some(channel) = channels.channel(key) else { return false };
-        let (next, first, last) = (subscription.cursor + 1, channel.history.first(), channel.history.last());
+        let Some(stream) = streams.stream(key) else { return false };
+        let (next, first, last) = (subscription.cursor + 1, stream.history.first(), stream.history.last());
         if next > last {
             return false;
         }
@@ -124,7 +142,7 @@ fn pump_plain(
         let to = match evicted {
             Some(to) => to,
             None => {
-                if let Some(plain) = channels.plain(key, next) {
+                if let Some(plain) = streams.plain(key, next) {
                     out.alone(Frame::Text(plain));
                     stats.messages_out += 1;
                     subscription.cursor = next;
@@ -135,7 +153,7 @@ fn pump_plain(
         };
         let mut gap = Vec::new();
         let payload = format!("{{\"from\":{next},\"to\":{to}}}");
-        let name = channels.channel(key).map(|channel| channel.name.clone());
+        let name = streams.stream(key).map(|stream| stream.channel.clone());
         plain::encode(&mut gap, "gap", payload.as_bytes(), now, name.as_deref());
         if !super::mutant("plain-gap-in-silence") {
             out.alone(Frame::Text(gap.into()));

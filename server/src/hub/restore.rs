@@ -1,9 +1,12 @@
 use std::collections::HashMap;
 
-use super::channels::ChannelKey;
+use realtime_engine::wire::Stream as Which;
+
+use super::collections::Item;
 use super::history::Entry;
 use super::journal::{Journal, Record};
 use super::sessions::{Name, SessionKey};
+use super::streams::StreamKey;
 use super::timers::Timer;
 use super::{Hub, HubConfig};
 
@@ -13,7 +16,7 @@ pub struct Restore {
     hub: Hub,
     now: u64,
     last: u64,
-    channels: HashMap<u64, ChannelKey>,
+    streams: HashMap<u64, StreamKey>,
     sessions: HashMap<u64, SessionKey>,
 }
 
@@ -32,7 +35,7 @@ impl Hub {
     /// hub says [`Output::Persist`](super::Output::Persist), and shows and answers nothing before it is on disk.
     pub fn restore(config: HubConfig, seed: u64, now: u64) -> Restore {
         let hub = Hub::new(config, seed);
-        Restore { hub, now, last: 0, channels: HashMap::new(), sessions: HashMap::new() }
+        Restore { hub, now, last: 0, streams: HashMap::new(), sessions: HashMap::new() }
     }
 }
 
@@ -48,12 +51,29 @@ impl Restore {
         match record {
             Record::Channel { name, .. } if super::mutant("restart-begins-anew") => {
                 let epoch = hub.ids.opaque().into();
-                self.channels.extend(hub.channels.restore(name, epoch, 0, number).map(|key| (number, key)));
+                let restored = hub.streams.restore(name, &Which::Messages, epoch, 0, number);
+                self.streams.extend(restored.map(|key| (number, key)));
             }
-            Record::Channel { name, epoch, last } => match hub.channels.restore(name, epoch, last, number) {
-                Some(key) => drop(self.channels.insert(number, key)),
-                None => return fail("a channel that is there already"),
-            },
+            Record::Channel { name, epoch, last } => {
+                match hub.streams.restore(name, &Which::Messages, epoch, last, number) {
+                    Some(key) => drop(self.streams.insert(number, key)),
+                    None => return fail("a channel that is there already"),
+                }
+            }
+            Record::Collection { channel, name, epoch, last } => {
+                let which = Which::Collection((&*name).into());
+                match hub.streams.restore(channel, &which, epoch, last, number) {
+                    Some(key) => drop(self.streams.insert(number, key)),
+                    None => return fail("a collection that is there already"),
+                }
+            }
+            Record::Item { collection, key, revision, record } => {
+                let stream = self.streams.get(&collection).filter(|stream| hub.streams.collection(**stream).is_some());
+                let Some(stream) = stream else { return fail("a record of an unknown collection") };
+                if !hub.streams.restore_item(*stream, key, Item { revision, record, number }) {
+                    return fail("a record that is there already");
+                }
+            }
             Record::Session { user, session } => {
                 let window = usize::try_from(hub.config.limits.inflight).unwrap_or(usize::MAX);
                 match hub.sessions.restore(self.now, Name { user, session }, window, number) {
@@ -62,9 +82,9 @@ impl Restore {
                 }
             }
             Record::Message { channel, offset, timestamp, binary, line } => {
-                let Some(key) = self.channels.get(&channel) else { return fail("a message of an unknown channel") };
+                let Some(key) = self.streams.get(&channel) else { return fail("a message of an unknown channel") };
                 let entry = Entry::new(timestamp, line, binary, number);
-                if offset == 0 || !hub.channels.restore_message(*key, offset, entry) {
+                if offset == 0 || !hub.streams.restore_message(*key, offset, entry) {
                     return fail("messages before this one are missing");
                 }
             }
@@ -78,11 +98,11 @@ impl Restore {
         Ok(())
     }
 
-    /// The hub. What is over its bounds is forgotten.
+    /// The hub. Histories and sessions over its bounds are forgotten, records never.
     pub fn finish(self) -> Hub {
         let Self { mut hub, now, last, .. } = self;
         hub.journal = Some(Journal::new(last));
-        hub.stats.channels_forgotten += hub.channels.settle(now);
+        hub.stats.channels_forgotten += hub.streams.settle(now);
         hub.stats.sessions_forgotten += hub.sessions.forget(0, hub.config.sessions);
         let sweep = now.saturating_add(hub.sweep_interval());
         hub.timers.set(sweep, Timer::Sweep);

@@ -1,10 +1,11 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use realtime_engine::wire::ErrorCode;
 
 use super::ids::{ConnectionId, IdMap};
 use super::journal::Outcome;
+use super::streams::StreamKey;
 
 /// Names a session inside the hub.
 pub(super) type SessionKey = u64;
@@ -19,6 +20,17 @@ pub(super) struct Sessions {
     next: SessionKey,
     /// Numbers of records that have to go from the store.
     retired: Vec<u64>,
+    /// Where forgotten sessions were present.
+    ended: Vec<Tracked>,
+}
+
+/// A presence of a session that ends.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) stream: StreamKey,
+    pub(super) reference: Arc<str>,
+    /// When the client was last heard of.
+    pub(super) seen_at: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +45,10 @@ pub(super) struct Session {
     pub(super) name: Name,
     pub(super) connection: Option<ConnectionId>,
     gone_since: u64,
+    /// When it was last heard of, once it has no connection.
+    seen_at: u64,
+    /// Its references in the channels where it is present.
+    pub(super) tracked: BTreeMap<StreamKey, Arc<str>>,
     /// The last ids with their outcomes, in increasing order.
     outcomes: VecDeque<Settled>,
     window: usize,
@@ -132,6 +148,8 @@ impl Sessions {
                 name,
                 connection,
                 gone_since,
+                seen_at: gone_since,
+                tracked: BTreeMap::new(),
                 outcomes: VecDeque::new(),
                 window: window.max(1),
                 record,
@@ -142,15 +160,18 @@ impl Sessions {
         key
     }
 
-    /// Starts the time to live, unless another connection has the session by now.
-    pub(super) fn leave(&mut self, now: u64, key: SessionKey, connection: ConnectionId) {
+    /// Starts the time to live, unless another connection has the session by now. Says whether it is present anywhere.
+    pub(super) fn leave(&mut self, now: u64, key: SessionKey, connection: ConnectionId, seen_at: u64) -> bool {
         if let Some(session) = self.sessions.get_mut(&key)
             && session.connection == Some(connection)
         {
             session.connection = None;
             session.gone_since = now;
+            session.seen_at = seen_at;
             self.gone.insert((now, key));
+            return !session.tracked.is_empty();
         }
+        false
     }
 
     /// Forgets what is gone since before `oldest`, and the longest gone over `count`. Returns how many.
@@ -161,7 +182,8 @@ impl Sessions {
                 break;
             }
             self.gone.pop_first();
-            if let Some(session) = self.sessions.remove(&key) {
+            if let Some(mut session) = self.sessions.remove(&key) {
+                self.ended.append(&mut session.take_tracked());
                 self.names.remove(&session.name);
                 let outcomes = session.outcomes.iter().map(|settled| settled.record);
                 self.retired.extend(outcomes.chain([session.record]).filter(|record| *record != 0));
@@ -199,12 +221,29 @@ impl Sessions {
         std::mem::take(&mut self.retired)
     }
 
+    /// Where sessions that were forgotten since the last time were present.
+    pub(super) fn take_ended(&mut self) -> Vec<Tracked> {
+        std::mem::take(&mut self.ended)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
 }
 
 impl Session {
+    /// Since when it has no connection.
+    pub(super) fn gone_since(&self) -> Option<u64> {
+        self.connection.is_none().then_some(self.gone_since)
+    }
+
+    /// Where it was present: it is no more.
+    pub(super) fn take_tracked(&mut self) -> Vec<Tracked> {
+        let seen_at = self.seen_at;
+        let tracked = std::mem::take(&mut self.tracked).into_iter();
+        tracked.map(|(stream, reference)| Tracked { stream, reference, seen_at }).collect()
+    }
+
     /// Looks at an id before anything is done with it.
     pub(super) fn check(&mut self, id: u64, connection: ConnectionId) -> Verdict {
         if super::mutant("no-idempotency") {

@@ -6,10 +6,18 @@ use serde::Serialize;
 pub struct Stats {
     /// Open connections.
     pub connections: u64,
-    /// Channels that are remembered.
+    /// Channels whose messages are remembered.
     pub channels: u64,
     /// Sessions that are remembered.
     pub sessions: u64,
+    /// Clients that are present, in all channels.
+    pub members: u64,
+    /// Collections that are remembered.
+    pub collections: u64,
+    /// Records of all collections, with those that wait for the disk.
+    pub records: u64,
+    /// Bytes of these records, with what each costs beside its own.
+    pub record_bytes: u64,
     /// Bytes of all histories.
     pub history_bytes: u64,
     /// Where histories and sessions are kept.
@@ -21,10 +29,12 @@ pub struct Stats {
     pub connections_total: u64,
     /// Upgrades that were refused: token, origin, path, full, draining, not a WebSocket.
     pub refused_upgrades: u64,
-    /// Publishes and sends that were accepted, from clients.
+    /// Publishes, sends and mutations that were accepted, from clients.
     pub messages_in: u64,
-    /// Channel messages that went out, one for each subscriber.
+    /// Messages, presence lines and changes that went out, one for each subscriber.
     pub messages_out: u64,
+    /// Pages of snapshots that went out.
+    pub pages_out: u64,
     /// Frames read.
     pub frames_in: u64,
     /// Frames written.
@@ -33,7 +43,7 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes of the frames written.
     pub bytes_out: u64,
-    /// Publishes and sends that had been answered before.
+    /// Publishes, sends and mutations that had been answered before.
     pub duplicates: u64,
     /// Subscribes that recovered all that was missed.
     pub recovered: u64,
@@ -51,7 +61,7 @@ pub struct Stats {
     pub timeouts: u64,
     /// Sessions that were forgotten, by age or by number.
     pub sessions_forgotten: u64,
-    /// Channels that were forgotten, by age or by a bound.
+    /// Channels and empty collections that were forgotten, by age or by a bound.
     pub channels_forgotten: u64,
     /// Times that the disk refused to store something.
     pub store_failures: u64,

@@ -4,6 +4,8 @@ use realtime_engine::wire::CloseCode;
 
 use super::config::ms;
 use super::connection::{Dialect, Phase, Waiting};
+use super::sessions::SessionKey;
+use super::streams::StreamKey;
 use super::{ConnectionId, Hub};
 
 /// What a timer is for.
@@ -13,6 +15,10 @@ pub(super) enum Timer {
     Connection(ConnectionId),
     /// What is too old goes.
     Sweep,
+    /// A session without a connection is present no more.
+    Grace(SessionKey),
+    /// What changed in a presence is told.
+    Presence(StreamKey),
     /// The disk is asked again.
     Store,
 }
@@ -65,19 +71,28 @@ impl Hub {
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Connection(id) => self.check(now, id),
+                Timer::Grace(session) => self.end_grace(now, session),
+                Timer::Presence(stream) => self.tell_presence(now, stream),
                 Timer::Store => {
                     if let Some(journal) = &mut self.journal {
                         journal.retry();
                     }
                 }
                 Timer::Sweep => {
-                    self.stats.channels_forgotten += self.channels.sweep(now);
-                    let oldest = now.saturating_sub(ms(self.config.history.age));
-                    self.stats.sessions_forgotten += self.sessions.forget(oldest, self.config.sessions);
+                    self.stats.channels_forgotten += self.streams.sweep(now);
+                    let age = self.config.history.age.max(self.config.presence.grace);
+                    self.forget_sessions(now, now.saturating_sub(ms(age)));
                     self.timers.set(now.saturating_add(self.sweep_interval()), Timer::Sweep);
                 }
             }
         }
+    }
+
+    /// Forgets sessions that are gone since before `oldest`, or are too many.
+    pub(super) fn forget_sessions(&mut self, now: u64, oldest: u64) {
+        self.stats.sessions_forgotten += self.sessions.forget(oldest, self.config.sessions);
+        let ended = self.sessions.take_ended();
+        self.end_tracks(now, ended);
     }
 
     pub(super) fn sweep_interval(&self) -> u64 {

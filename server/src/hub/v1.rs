@@ -5,13 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use realtime_engine::wire::{
     ClientMessage, CloseCode, DecodeError, Encoding, ErrorCode, Hello, Payload, Position, Receipt, Refusal,
-    ServerMessage, Stream, Subscribed, Welcome, lines,
+    ServerMessage, Stream as Which, Subscribed, Welcome, lines,
 };
 
+use super::collections::MutateError;
 use super::config::ms;
 use super::connection::{Phase, Subscription, Waiting};
 use super::journal::{Outcome, Publisher, Send};
+use super::mutations::Mutation;
 use super::sessions::{SessionKey, Verdict};
+use super::streams::Start;
+use super::tracking::Track;
 use super::{ConnectionId, Content, Hub};
 use crate::auth::Identity;
 
@@ -55,7 +59,7 @@ impl Hub {
             }
             (Phase::Open, Ok(message)) => self.v1_request(now, id, message),
             (Phase::Open, Err(error)) => match error.id {
-                Some(request) => self.v1_error(id, error.code, &error.reason, Some(request), None, None),
+                Some(request) => self.v1_error(id, error.code, &error.reason, Some(request), None),
                 None => self.fault(now, id, error.code, &error.reason),
             },
         }
@@ -111,7 +115,7 @@ impl Hub {
         if let Some(replaced) = session.replaced {
             self.close(now, replaced, CloseCode::SESSION_REPLACED, "another connection took the session over");
         }
-        self.stats.sessions_forgotten += self.sessions.forget(0, self.config.sessions);
+        self.forget_sessions(now, 0);
         self.record_session(key);
         self.schedule(id);
     }
@@ -124,21 +128,23 @@ impl Hub {
             ClientMessage::Send { id: request, event, payload } => {
                 self.v1_send(now, id, request, event.as_deref(), payload);
             }
-            ClientMessage::Subscribe { stream: Stream::Presence | Stream::Collection(_), .. }
-            | ClientMessage::Unsubscribe { stream: Stream::Presence | Stream::Collection(_), .. }
-            | ClientMessage::Track { .. }
-            | ClientMessage::Untrack { .. }
-            | ClientMessage::Mutate { .. } => {
-                self.v1_error(id, ErrorCode::UnknownType, "not known here yet", message.id(), None, None);
+            ClientMessage::Mutate { id: request, channel, collection, op, key, if_revision } => {
+                let mutation = Mutation { channel: &channel, collection: &collection, key: &key, op, if_revision };
+                self.v1_mutate(now, id, request, mutation);
             }
-            ClientMessage::Subscribe { id: request, channel, since, .. } => {
-                self.v1_subscribe(now, id, request, &channel, since.as_ref());
+            ClientMessage::Subscribe { id: request, channel, stream, since } => {
+                self.v1_subscribe(now, id, request, &channel, &stream, since.as_ref());
             }
             ClientMessage::Unsubscribe { id: request, channel, stream } => {
-                self.unsubscribe(now, id, &channel);
-                self.v1_answer(id, &ServerMessage::Unsubscribed { id: request, channel: (&*channel).into(), stream });
+                self.unsubscribe(now, id, &channel, &stream);
+                self.v1_answer(id, &ServerMessage::Unsubscribed { id: request, channel, stream });
             }
-            ClientMessage::Credit { channel, stream: Stream::Messages, bytes } => self.v1_credit(id, &channel, bytes),
+            ClientMessage::Credit { channel, stream, bytes } => self.v1_credit(id, &channel, &stream, bytes),
+            ClientMessage::Track { id: request, channel, key, status, state } => {
+                let track = Track { key: key.as_deref(), status, state };
+                self.v1_track(now, id, request, &channel, &track);
+            }
+            ClientMessage::Untrack { id: request, channel } => self.v1_untrack(now, id, request, &channel),
             ClientMessage::Auth { id: request, token } => self.v1_auth(now, id, request, &token),
             ClientMessage::Ping { id: request, timestamp } => {
                 self.v1_answer(id, &ServerMessage::Pong { id: request, timestamp, time: now });
@@ -157,21 +163,21 @@ impl Hub {
         event: &str,
         payload: Payload<'_>,
     ) {
-        let Some((session, user)) = self.admit(now, id, request, payload) else { return };
+        let Some((session, user)) = self.admit(now, id, request, payload, None) else { return };
         if !self.config.authorizer.can_publish(user.as_deref(), channel) && !super::mutant("all-may-publish") {
-            return self.settle(id, session, request, Outcome::Refused(ErrorCode::Forbidden));
+            return self.settle(id, session, request, Outcome::Refused(ErrorCode::Forbidden), None);
         }
         let outcome = match self.store(now, channel, event, user.as_deref(), payload, Publisher::Session) {
             Some((epoch, offset)) => Outcome::Stored { epoch, offset },
             None => Outcome::Refused(ErrorCode::Internal),
         };
-        self.settle(id, session, request, outcome);
+        self.settle(id, session, request, outcome, None);
     }
 
     fn v1_send(&mut self, now: u64, id: ConnectionId, request: u64, event: Option<&str>, payload: Payload<'_>) {
-        let Some((session, user)) = self.admit(now, id, request, payload) else { return };
+        let Some((session, user)) = self.admit(now, id, request, payload, None) else { return };
         if !self.config.application {
-            return self.settle(id, session, request, Outcome::Refused(ErrorCode::NoHandler));
+            return self.settle(id, session, request, Outcome::Refused(ErrorCode::NoHandler), None);
         }
         let content = match payload {
             Payload::Binary(bytes) => Content::Binary(Bytes::copy_from_slice(bytes)),
@@ -181,23 +187,24 @@ impl Hub {
         match self.journal {
             None => {
                 self.outputs.push_back(sent.into());
-                self.settle(id, session, request, Outcome::Sent);
+                self.settle(id, session, request, Outcome::Sent, None);
             }
             Some(_) if super::mutant("sent-before-disk") => {
                 self.outputs.push_back(sent.into());
-                self.stage_outcome(id, session, request, Outcome::Sent, None);
+                self.stage_outcome(id, session, request, Outcome::Sent, None, None);
             }
-            Some(_) => self.stage_outcome(id, session, request, Outcome::Sent, Some(sent)),
+            Some(_) => self.stage_outcome(id, session, request, Outcome::Sent, Some(sent), None),
         }
     }
 
-    /// Looks whether a publish or send may be done now. If not, it is answered here.
-    fn admit(
+    /// Looks whether a publish, send or mutation may be done now. If not, it is answered here.
+    pub(super) fn admit(
         &mut self,
         now: u64,
         id: ConnectionId,
         request: u64,
         payload: Payload<'_>,
+        mutation: Option<Mutation<'_>>,
     ) -> Option<(SessionKey, Option<Arc<str>>)> {
         let store = self.store_refusal(now);
         let connection = self.connections.get_mut(&id)?;
@@ -211,22 +218,17 @@ impl Hub {
             }
             Verdict::Repeat(outcome) => {
                 self.stats.duplicates += 1;
-                self.v1_outcome(id, request, &outcome, true);
+                let conflict = matches!(outcome, Outcome::Refused(ErrorCode::Conflict));
+                let refused = conflict.then(|| self.conflict_again(mutation));
+                self.v1_outcome(id, request, &outcome, true, refused.as_ref());
                 return None;
             }
             Verdict::Held(code) => {
-                self.v1_error(id, code, "an earlier one has to come first", Some(request), None, Some(RETRY_AFTER));
+                self.v1_error(id, code, "an earlier one has to come first", Some(request), Some(RETRY_AFTER));
                 return None;
             }
             Verdict::Forgotten => {
-                self.v1_error(
-                    id,
-                    ErrorCode::Malformed,
-                    "the id is older than the last ones",
-                    Some(request),
-                    None,
-                    None,
-                );
+                self.v1_error(id, ErrorCode::Malformed, "the id is older than the last ones", Some(request), None);
                 return None;
             }
         }
@@ -242,44 +244,72 @@ impl Hub {
         };
         if let Some((code, reason, wait)) = refusal {
             session.hold(request, code);
-            self.v1_error(id, code, reason, Some(request), None, Some(wait));
+            self.v1_error(id, code, reason, Some(request), Some(wait));
             return None;
         }
         let user = connection.user();
         if payload.bytes().len() as u64 > limits.payload {
-            self.settle(id, key, request, Outcome::Refused(ErrorCode::PayloadTooLarge));
+            self.settle(id, key, request, Outcome::Refused(ErrorCode::PayloadTooLarge), None);
             return None;
         }
         Some((key, user))
     }
 
     /// Remembers an outcome and tells it, once it is on disk where there is a store.
-    fn settle(&mut self, id: ConnectionId, session: SessionKey, request: u64, outcome: Outcome) {
+    pub(super) fn settle(
+        &mut self,
+        id: ConnectionId,
+        session: SessionKey,
+        request: u64,
+        outcome: Outcome,
+        refused: Option<MutateError>,
+    ) {
         if self.journal.is_some() {
             if super::mutant("receipt-before-disk") {
-                self.v1_outcome(id, request, &outcome, false);
+                self.v1_outcome(id, request, &outcome, false, None);
             }
-            return self.stage_outcome(id, session, request, outcome, None);
+            return self.stage_outcome(id, session, request, outcome, None, refused);
         }
-        self.v1_outcome(id, request, &outcome, false);
+        self.v1_outcome(id, request, &outcome, false, refused.as_ref());
         if !matches!(outcome, Outcome::Refused(_)) {
             self.stats.messages_in += 1;
         }
         self.sessions.settle(session, request, outcome, 0);
     }
 
-    pub(super) fn v1_outcome(&mut self, id: ConnectionId, request: u64, outcome: &Outcome, duplicate: bool) {
+    pub(super) fn v1_outcome(
+        &mut self,
+        id: ConnectionId,
+        request: u64,
+        outcome: &Outcome,
+        mut duplicate: bool,
+        refused: Option<&MutateError>,
+    ) {
         let (epoch, offset) = match outcome {
             Outcome::Stored { epoch, offset } => (Some((&**epoch).into()), Some(*offset)),
+            Outcome::Unchanged { epoch, offset } => {
+                duplicate = true;
+                (Some((&**epoch).into()), Some(*offset))
+            }
             Outcome::Sent => (None, None),
             Outcome::Refused(code) => {
+                if let Some(refused) = refused {
+                    let mut refusal = Refusal::new(*code, &*refused.reason);
+                    refusal.id = Some(request);
+                    refusal.revision = refused.current.as_ref().map(|current| current.revision);
+                    refusal.record = refused.current.as_ref().map(|current| &*current.record);
+                    return self.v1_refuse(id, refusal);
+                }
                 let reason = match code {
                     ErrorCode::PayloadTooLarge => format!("a payload has at most {} bytes", self.config.limits.payload),
                     ErrorCode::NoHandler => "the application takes no messages".to_owned(),
                     ErrorCode::Forbidden => "this user may not publish there".to_owned(),
+                    ErrorCode::NotFound => "there is no record with this id".to_owned(),
+                    ErrorCode::InvalidRecord => "it is not a record".to_owned(),
+                    ErrorCode::CollectionFull => "the collection takes no more".to_owned(),
                     _ => "it cannot be done".to_owned(),
                 };
-                return self.v1_error(id, *code, &reason, Some(request), None, None);
+                return self.v1_error(id, *code, &reason, Some(request), None);
             }
         };
         let request = request + u64::from(super::mutant("receipt-for-another"));
@@ -289,20 +319,31 @@ impl Hub {
         }
     }
 
-    fn v1_subscribe(&mut self, now: u64, id: ConnectionId, request: u64, name: &str, since: Option<&Position>) {
+    fn v1_subscribe(
+        &mut self,
+        now: u64,
+        id: ConnectionId,
+        request: u64,
+        name: &str,
+        which: &Which<'_>,
+        since: Option<&Position>,
+    ) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let refuse =
-            |hub: &mut Self, code, reason: &str| hub.v1_error(id, code, reason, Some(request), Some(name), None);
+        let refuse = |hub: &mut Self, code, reason: &str| {
+            let mut refusal = Refusal::new(code, reason);
+            (refusal.id, refusal.channel, refusal.stream) = (Some(request), Some(name.into()), which.clone());
+            hub.v1_refuse(id, refusal);
+        };
         if !self.config.authorizer.can_subscribe(connection.user().as_deref(), name)
             && !super::mutant("all-may-subscribe")
         {
             return refuse(self, ErrorCode::Forbidden, "this user may not subscribe there");
         }
-        if self.over_channels(id, name) {
+        if self.over_channels(id, name, which) {
             let reason = format!("a connection has at most {} channels", self.config.limits.channels);
             return refuse(self, ErrorCode::TooManyChannels, &reason);
         }
-        let Some((start, epoch)) = self.subscribe(now, id, name, since) else { return };
+        let Some((start, epoch)) = self.subscribe(now, id, name, which, since) else { return };
         match start.recovered {
             Some(true) => self.stats.recovered += 1,
             Some(false) => self.stats.unrecovered += 1,
@@ -313,21 +354,21 @@ impl Hub {
             &ServerMessage::Subscribed(Subscribed {
                 id: request,
                 channel: name.into(),
+                stream: which.clone(),
                 epoch: (&*epoch).into(),
                 offset: start.offset,
                 recovered: start.recovered,
-                stream: Stream::Messages,
-                grace: None,
+                grace: matches!(which, Which::Presence).then(|| ms(self.config.presence.grace)),
             }),
         );
     }
 
-    fn v1_credit(&mut self, id: ConnectionId, channel: &str, bytes: u64) {
-        let Some(key) = self.channels.find(channel) else { return };
+    fn v1_credit(&mut self, id: ConnectionId, channel: &str, which: &Which<'_>, bytes: u64) {
+        let Some(key) = self.streams.find(channel, which) else { return };
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.credit(key, bytes);
-        let last = self.channels.channel(key).map_or(0, |channel| channel.history.last());
-        if connection.subscriptions.get(&key).is_some_and(|subscription| subscription.cursor < last) {
+        let last = self.streams.stream(key).map_or(0, |stream| stream.history.last());
+        if connection.subscriptions.get(&key).is_some_and(|subscription| subscription.is_behind(last)) {
             connection.enqueue(key);
         }
     }
@@ -335,9 +376,9 @@ impl Hub {
     fn v1_auth(&mut self, now: u64, id: ConnectionId, request: u64, token: &str) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match self.config.auth.verify(token, now) {
-            Err(error) => self.v1_error(id, ErrorCode::Unauthorized, &error.to_string(), Some(request), None, None),
+            Err(error) => self.v1_error(id, ErrorCode::Unauthorized, &error.to_string(), Some(request), None),
             Ok(identity) if identity.user != connection.user() => {
-                self.v1_error(id, ErrorCode::Forbidden, "the token is for another user", Some(request), None, None);
+                self.v1_error(id, ErrorCode::Forbidden, "the token is for another user", Some(request), None);
             }
             Ok(identity) => {
                 let answer = ServerMessage::Authenticated {
@@ -352,7 +393,7 @@ impl Hub {
         }
     }
 
-    fn v1_answer(&mut self, id: ConnectionId, message: &ServerMessage<'_>) {
+    pub(super) fn v1_answer(&mut self, id: ConnectionId, message: &ServerMessage<'_>) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.control.line(message);
         }
@@ -364,21 +405,22 @@ impl Hub {
         code: ErrorCode,
         reason: &str,
         request: Option<u64>,
-        channel: Option<&str>,
         retry_after: Option<u64>,
     ) {
-        self.stats.refused += 1;
         let mut refusal = Refusal::new(code, reason);
-        refusal.id = request;
-        refusal.channel = channel.map(Into::into);
-        refusal.retry_after = retry_after;
+        (refusal.id, refusal.retry_after) = (request, retry_after);
+        self.v1_refuse(id, refusal);
+    }
+
+    pub(super) fn v1_refuse(&mut self, id: ConnectionId, refusal: Refusal<'_>) {
+        self.stats.refused += 1;
         self.v1_answer(id, &ServerMessage::Error(refusal));
     }
 
     /// Whether a new subscription would be one too many.
-    pub(super) fn over_channels(&self, id: ConnectionId, name: &str) -> bool {
+    pub(super) fn over_channels(&self, id: ConnectionId, name: &str, which: &Which<'_>) -> bool {
         let Some(connection) = self.connections.get(&id) else { return true };
-        let known = self.channels.find(name).is_some_and(|key| connection.subscriptions.contains_key(&key));
+        let known = self.streams.find(name, which).is_some_and(|key| connection.subscriptions.contains_key(&key));
         !known && connection.subscriptions.len() as u64 >= self.config.limits.channels
     }
 
@@ -388,35 +430,34 @@ impl Hub {
         now: u64,
         id: ConnectionId,
         name: &str,
+        which: &Which<'_>,
         since: Option<&Position>,
-    ) -> Option<(super::channels::Start, Arc<str>)> {
-        let key = self.channels.open(now, name, &mut self.ids);
-        let start = self.channels.start(now, key, since)?;
-        self.channels.subscribe(key, id);
-        self.record_channel(key);
-        self.stats.channels_forgotten += self.channels.bound(key);
-        let channel = self.channels.channel(key)?;
+    ) -> Option<(Start, Arc<str>)> {
+        let key = self.streams.open(now, name, which, &mut self.ids);
+        let start = self.streams.start(now, key, since)?;
+        self.streams.subscribe(now, key, id);
+        self.record_stream(key);
+        self.stats.channels_forgotten += self.streams.bound(key);
+        let stream = self.streams.stream(key)?;
         let connection = self.connections.get_mut(&id)?;
         connection.unsubscribe(key);
-        connection.subscriptions.insert(
-            key,
-            Subscription {
-                cursor: start.offset + u64::from(super::mutant("starts-late")),
-                queued: false,
-                outstanding: 0,
-            },
-        );
-        if start.offset < channel.history.last() {
+        let mut subscription =
+            Subscription { cursor: start.offset + u64::from(super::mutant("starts-late")), ..Subscription::default() };
+        if start.recovered != Some(true) && stream.has_state() {
+            subscription.begin_snapshot(start.offset);
+        }
+        connection.subscriptions.insert(key, subscription);
+        if start.offset < stream.history.last() || stream.has_state() {
             connection.enqueue(key);
         }
-        Some((start, channel.epoch.clone()))
+        Some((start, stream.epoch.clone()))
     }
 
-    pub(super) fn unsubscribe(&mut self, now: u64, id: ConnectionId, name: &str) {
-        let Some(key) = self.channels.find(name) else { return };
+    pub(super) fn unsubscribe(&mut self, now: u64, id: ConnectionId, name: &str, which: &Which<'_>) {
+        let Some(key) = self.streams.find(name, which) else { return };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.unsubscribe(key);
-            self.channels.unsubscribe(now, key, id);
+            self.streams.unsubscribe(now, key, id);
         }
     }
 }

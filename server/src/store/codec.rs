@@ -11,10 +11,13 @@ const CHANNEL: u8 = 1;
 const SESSION: u8 = 2;
 const MESSAGE: u8 = 3;
 const OUTCOME: u8 = 4;
+const COLLECTION: u8 = 5;
+const ITEM: u8 = 6;
 
 const STORED: u8 = 1;
 const SENT: u8 = 2;
 const REFUSED: u8 = 3;
+const UNCHANGED: u8 = 4;
 
 pub(super) fn encode(number: u64, record: &Record, out: &mut Vec<u8>) {
     out.clear();
@@ -24,6 +27,20 @@ pub(super) fn encode(number: u64, record: &Record, out: &mut Vec<u8>) {
             text(out, name);
             text(out, epoch);
             out.extend(last.to_le_bytes());
+        }
+        Record::Collection { channel, name, epoch, last } => {
+            out.push(COLLECTION);
+            text(out, channel);
+            text(out, name);
+            text(out, epoch);
+            out.extend(last.to_le_bytes());
+        }
+        Record::Item { collection, key, revision, record } => {
+            out.push(ITEM);
+            out.extend(collection.to_le_bytes());
+            text(out, key);
+            out.extend(revision.to_le_bytes());
+            out.extend(record);
         }
         Record::Session { user, session } => {
             out.push(SESSION);
@@ -49,6 +66,11 @@ pub(super) fn encode(number: u64, record: &Record, out: &mut Vec<u8>) {
                     text(out, epoch);
                     out.extend(offset.to_le_bytes());
                 }
+                Outcome::Unchanged { epoch, offset } => {
+                    out.push(UNCHANGED);
+                    text(out, epoch);
+                    out.extend(offset.to_le_bytes());
+                }
                 Outcome::Sent => out.push(SENT),
                 Outcome::Refused(code) => {
                     out.push(REFUSED);
@@ -70,6 +92,18 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Option<Record> {
     let mut input = Input(body);
     let record = match input.byte()? {
         CHANNEL => Record::Channel { name: input.text()?, epoch: input.text()?, last: input.number()? },
+        COLLECTION => Record::Collection {
+            channel: input.text()?,
+            name: input.text()?,
+            epoch: input.text()?,
+            last: input.number()?,
+        },
+        ITEM => Record::Item {
+            collection: input.number()?,
+            key: input.text()?,
+            revision: input.number()?,
+            record: Bytes::copy_from_slice(std::mem::take(&mut input.0)),
+        },
         SESSION => {
             let session = input.text()?;
             let known = input.byte()? == 1;
@@ -88,6 +122,7 @@ pub(super) fn decode(number: u64, bytes: &[u8]) -> Option<Record> {
             request: input.number()?,
             outcome: match input.byte()? {
                 STORED => Outcome::Stored { epoch: input.text()?, offset: input.number()? },
+                UNCHANGED => Outcome::Unchanged { epoch: input.text()?, offset: input.number()? },
                 SENT => Outcome::Sent,
                 REFUSED => Outcome::Refused(ErrorCode::parse(&input.text()?)?),
                 _ => return None,
@@ -145,11 +180,14 @@ mod tests {
         let outcome = |outcome| Record::Outcome { session: 7, request: 8, outcome };
         vec![
             Record::Channel { name: "röom".into(), epoch: "e".into(), last: u64::MAX },
+            Record::Collection { channel: "röom".into(), name: "täsks".into(), epoch: "e".into(), last: 7 },
+            Record::Item { collection: 4, key: "ä".into(), revision: 6, record: "{\"id\":\"ä\"}".into() },
             Record::Session { user: None, session: "s".into() },
             Record::Session { user: Some("".into()), session: "s".into() },
             Record::Message { channel: 1, offset: 2, timestamp: 3, binary: true, line: "\u{1}bytes".into() },
             Record::Message { channel: 1, offset: 2, timestamp: 3, binary: false, line: Bytes::new() },
             outcome(Outcome::Stored { epoch: "e".into(), offset: 9 }),
+            outcome(Outcome::Unchanged { epoch: "e".into(), offset: 9 }),
             outcome(Outcome::Sent),
             outcome(Outcome::Refused(ErrorCode::Forbidden)),
         ]

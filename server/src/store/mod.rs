@@ -1,4 +1,4 @@
-//! Where a server keeps its histories and sessions over restarts. `docs/durability.md` tells the whole story.
+//! Where a server keeps its histories, collections and sessions over restarts. `docs/durability.md` tells the whole story.
 
 mod codec;
 mod sqlite;

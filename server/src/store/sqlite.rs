@@ -13,7 +13,9 @@ const FILE: &str = "realtime.db";
 const LOG: &str = "realtime.db-wal";
 /// Marks the file as ours: "rtv1".
 const APPLICATION: i64 = 0x7274_7631;
-const FORMAT: i64 = 1;
+/// 2 can hold collections.
+const FORMAT: i64 = 2;
+const OLDEST: i64 = 1;
 /// The smallest file that SQLite makes of our tables.
 const SMALLEST: u64 = 4096;
 
@@ -69,7 +71,7 @@ impl SqliteStore {
         if application != APPLICATION {
             return Err(damaged(&self.path, "it is not a store of this server".into()));
         }
-        if format != FORMAT {
+        if !(OLDEST..=FORMAT).contains(&format) {
             return Err(StoreError::Format { path: self.path.clone(), found: format, known: FORMAT });
         }
         let verdict: String = sqlite.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
@@ -118,7 +120,11 @@ impl Store for SqliteStore {
             };
             each(number, record).map_err(|error| damaged(&self.path, error.to_string()))?;
         }
-        // All is whole: from now on closing may tidy up.
+        // All is whole: from now on an older version must not read it, and closing may tidy up.
+        let format: i64 = self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+        if format != FORMAT {
+            self.connection.pragma_update(None, "user_version", FORMAT).map_err(fail)?;
+        }
         self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(drop).map_err(fail)
     }
 

@@ -3,6 +3,8 @@
 
 mod application;
 mod auth;
+mod collections;
+mod collections_durable;
 mod drain;
 mod durable;
 mod durable_chaos;
@@ -14,9 +16,14 @@ mod limits;
 mod memory;
 mod offsets;
 mod plain;
+mod presence;
+mod presence_chaos;
 mod properties;
 mod recovery;
+mod replica;
+mod replicas;
 mod sessions;
 mod slow_consumers;
+mod snapshots;
 mod timeouts;
 mod world;

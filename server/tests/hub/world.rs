@@ -148,6 +148,16 @@ impl World {
         json.collect()
     }
 
+    /// The same as lines, byte for byte.
+    pub fn hear_lines(&mut self, connection: ConnectionId) -> Vec<Vec<u8>> {
+        let frames = self.frames.remove(&connection).unwrap_or_default();
+        let split = |frame| match frame {
+            Frame::Text(bytes) | Frame::Binary(bytes) => lines(&bytes).map(<[u8]>::to_vec).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        };
+        frames.into_iter().flat_map(split).collect()
+    }
+
     /// Offsets of the messages that came, and gaps as (from, to).
     pub fn hear_offsets(&mut self, connection: ConnectionId) -> (Vec<u64>, Vec<(u64, u64)>) {
         let (mut offsets, mut gaps) = (Vec::new(), Vec::new());

@@ -42,7 +42,7 @@ impl Publisher {
     }
 }
 
-async fn connect(serve: &Serve, name: &str) -> (Client, Value) {
+pub async fn connect(serve: &Serve, name: &str) -> (Client, Value) {
     let stream = TcpStream::connect(&serve.addr).await.unwrap();
     let mut client = Client::over(stream, "/", &[("sec-websocket-protocol", "realtime.v1")]).await.unwrap();
     client.say(json!({"type": "hello", "session": session(name)})).await;
