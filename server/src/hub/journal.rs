@@ -217,11 +217,16 @@ impl Journal {
 
     /// Writes something that is done once it is on disk.
     pub(super) fn stage(&mut self, number: u64, record: Record, what: Waiting) {
-        let bytes = STAGED_OVERHEAD
-            + match &record {
-                Record::Message { line, .. } => line.len(),
-                _ => 0,
-            };
+        let line = match &record {
+            Record::Message { line, .. } => line.len(),
+            _ => 0,
+        };
+        // A small patch may wait with a large record.
+        let item = match &what {
+            Waiting::Entry { change: Some(Change { item: Some(item), .. }), .. } => item.record.len(),
+            _ => 0,
+        };
+        let bytes = STAGED_OVERHEAD + line + item;
         if !(super::mutant("outcomes-unwritten") && matches!(record, Record::Outcome { .. })) {
             self.put(number, record);
         }

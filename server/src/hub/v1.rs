@@ -297,7 +297,11 @@ impl Hub {
                     let mut refusal = Refusal::new(*code, &*refused.reason);
                     refusal.id = Some(request);
                     refusal.revision = refused.current.as_ref().map(|current| current.revision);
-                    refusal.record = refused.current.as_ref().map(|current| &*current.record);
+                    // Many conflicts over a large record must not close the connection that they came from.
+                    let waiting = self.connections.get(&id).map_or(0, |connection| connection.control.bytes());
+                    let fits = |record: &[u8]| waiting == 0 || waiting + record.len() <= self.config.writer_bytes;
+                    let record = refused.current.as_ref().map(|current| &*current.record);
+                    refusal.record = record.filter(|record| fits(record));
                     return self.v1_refuse(id, refusal);
                 }
                 let reason = match code {

@@ -133,6 +133,20 @@ fn conflicts_tell_what_is_there() {
 }
 
 #[test]
+fn conflicts_over_a_large_record_do_not_close_the_connection() {
+    let mut world = World::new(HubConfig::default());
+    let (alice, bob) = (world.v1("alice"), world.v1("bob"));
+    world.ask(alice, insert(1, "a", json!({"x": "y".repeat(300_000)})));
+    let lines: Vec<_> = (1..=200).map(|id| at(update(id, "a", json!({"n": 1})), 7).to_string()).collect();
+    world.say_text(bob, &lines.join("\n"));
+    assert_eq!(world.closed.get(&bob), None);
+    let answers = world.hear(bob);
+    let records = answers.iter().filter(|answer| answer["record"].is_object()).count();
+    assert!((1..5).contains(&records), "{records}");
+    assert!(answers.len() == 200 && answers.iter().all(|answer| answer["revision"] == 1));
+}
+
+#[test]
 fn records_and_patches_that_are_none_are_refused() {
     let mut world = World::new(HubConfig::default());
     let alice = world.v1("alice");

@@ -199,6 +199,22 @@ fn changes_of_the_server_itself_wait_and_are_counted_where_they_are_lost() {
 }
 
 #[test]
+fn a_large_record_waits_with_each_small_change_of_it() {
+    let mut world = World::durable(HubConfig { staged_bytes: 100_000, ..HubConfig::default() });
+    let alice = world.v1("alice");
+    world.say(alice, insert(1, "a", json!({"x": "y".repeat(30_000)})));
+    world.write_all();
+    world.hear(alice);
+    for id in 2..=20 {
+        world.say(alice, update(id, "a", json!({ "n": id })));
+    }
+    assert!(world.hub.stats().staged_bytes < 140_000);
+    assert_eq!(world.hear(alice)[0]["code"], "unavailable");
+    world.write_all();
+    assert_eq!(world.hub.stats().staged_bytes, 0);
+}
+
+#[test]
 fn records_that_contradict_each_other_are_refused() {
     let restore = |records: Vec<Record>| {
         let mut restore = Hub::restore(HubConfig::default(), 1, 0);

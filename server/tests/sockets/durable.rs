@@ -95,6 +95,23 @@ fn what_was_written_is_there() {
 }
 
 #[test]
+fn a_store_of_an_earlier_version_goes_on_and_one_of_a_later_version_is_refused() {
+    let directory = stopped(5);
+    let version = |set: Option<i64>| -> i64 {
+        let file = rusqlite::Connection::open(directory.path().join("realtime.db")).unwrap();
+        set.into_iter().for_each(|version| file.pragma_update(None, "user_version", version).unwrap());
+        file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    };
+    version(Some(1));
+    assert_eq!(load(directory.path()).unwrap(), (1..=5).collect::<Vec<_>>());
+    assert_eq!(version(None), 2, "an earlier version would not know what is in it from now on");
+    version(Some(3));
+    let refused = load(directory.path()).unwrap_err();
+    assert!(matches!(refused, StoreError::Format { found: 3, known: 2, .. }), "{refused}");
+    assert_eq!(version(None), 3);
+}
+
+#[test]
 fn a_file_that_is_empty_short_or_something_else_is_refused() {
     for (length, problem) in [(0, "only 0 bytes"), (100, "only 100 bytes"), (4096, "damaged"), (20 * 4096, "damaged")] {
         let directory = stopped(100);
