@@ -29,11 +29,13 @@ WELCOME = (
     b'{"type":"welcome","session":"s","connection":"c","resumed":false,"heartbeat":30000,"timeout":60000,'
     b'"encoding":"text","time":1,"limits":{"frame":1000,"payload":900,"channels":9,"inflight":9,"rate":0},"server":"s"}'
 )
-seeds = [text for name in ("client_messages", "server_messages") for text in texts(json.loads((VECTORS / f"{name}.json").read_text()))]
+# Watches a presence and a collection, and has both answered.
+STREAMS = step(28, b"") + step(31, b"") + step(47, b"x")
+seeds = [text for name in ("client_messages", "server_messages", "records") for text in texts(json.loads((VECTORS / f"{name}.json").read_text()))]
 for index, text in enumerate(text for text in seeds if len(text) < 4000):
     targets = {
         "decode": text,
-        "session": step(0, b"") + step(11, WELCOME) + step(7, b"room") + step(8, b"1") + step(11, text),
+        "session": step(6, b"") + step(0, b"") + step(11, WELCOME) + STREAMS + step(7, b"room") + step(8, b"1") + step(11, text),
         "hub": step(9, HELLO) + step(9, b'{"type":"subscribe","id":9,"channel":"room"}') + step(9, text),
     }
     for target, data in targets.items():

@@ -697,6 +697,23 @@ fn pages_are_credited_by_the_session_and_changes_by_the_application() {
 }
 
 #[test]
+fn taking_it_over_anew_waits_for_an_application_that_is_behind() {
+    let mut config = config();
+    config.inbox = Window { connection: 4000, channel: 400 };
+    let mut world = World::with(config);
+    world.answer(10, None);
+    world.page("e", 10, 0, Some(10), &[]);
+    world.log();
+    world.bench.clear();
+    world.change("insert", "x", 11, r#"{"id":"x"}"#);
+    world.change("insert", "y", 12, r#"{"id":"y"}"#);
+    world.digest(12, &[]);
+    assert!(world.bench.sent_of("subscribe").is_empty());
+    world.log();
+    assert_eq!(world.bench.sent_of("subscribe").len(), 1);
+}
+
+#[test]
 fn a_snapshot_that_never_ends_fails_at_the_bound() {
     let mut config = config();
     config.replica_bytes = 10_000;

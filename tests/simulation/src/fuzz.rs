@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use realtime_engine::wire::{ClientMessage, Frame, ServerMessage, lines, plain};
+use realtime_engine::wire::{ClientMessage, Frame, PresenceStatus, Record, ServerMessage, lines, plain};
 use realtime_engine::{
-    Attempt, Config, Data, Input, OpenError, Output, RequestId, Restored, Session, Timestamp, Token,
+    Attempt, ChannelId, Config, Data, Input, Mutation, OpenError, Output, RequestId, Restored, Session, Timestamp,
+    Token,
 };
 use realtime_server::hub::{self, ConnectionId, Dialect, Hub, HubConfig};
 
@@ -24,6 +25,11 @@ pub fn decode(data: &[u8]) {
             let again = ServerMessage::decode(&out);
             assert_eq!(again.as_ref().ok(), Some(&message));
         }
+    }
+    if let Ok(record) = Record::parse(data) {
+        // The one form is read as itself.
+        let form = record.encode();
+        assert_eq!(Record::parse(&form).map(|again| again.encode()).as_ref(), Ok(&form));
     }
     let _ = ClientMessage::decode_binary(data);
     let _ = ServerMessage::decode_binary(data);
@@ -65,15 +71,15 @@ pub fn session(data: &[u8]) {
     let mut now = Timestamp::from_millis(1_700_000_000_000);
     let Ok(mut session) = Session::new(config, now, 1) else { return };
     session.connect(now);
-    let mut attempt = Attempt(0);
+    let mut attempt = drain(&mut session, Attempt(0));
     for (kind, text) in steps(data) {
         now = now + Duration::from_millis(u64::from(kind) * 7);
-        match kind % 12 {
+        match kind % 16 {
             0 => session.handle(now, Input::Opened { attempt, protocol: Some("realtime.v1".into()) }),
             1 => session.handle(now, Input::Opened { attempt, protocol: None }),
             2 => session.handle(now, Input::OpenFailed { attempt, error: OpenError::NoSubprotocol }),
             3 => session.handle(now, Input::Closed { attempt, code: None, reason: String::new() }),
-            4 => session.handle(now, Input::Token { request: u64::from(kind / 12), result: Ok(None) }),
+            4 => session.handle(now, Input::Token { request: u64::from(kind / 16), result: Ok(None) }),
             5 => session.handle(now, Input::Flushed { attempt }),
             6 => session.handle(now, Input::Tick),
             7 => drop(session.subscribe(now, &String::from_utf8_lossy(text))),
@@ -88,15 +94,60 @@ pub fn session(data: &[u8]) {
                     session.unsubscribe(now, id);
                 }
             }
+            12 => {
+                for id in streams(&mut session) {
+                    if kind / 16 % 4 == 0 { session.unsubscribe(now, id) } else { session.watch(now, id) }
+                }
+            }
+            13 => {
+                let [presence, _] = streams(&mut session);
+                let request = RequestId(2);
+                let _ = match kind / 16 % 4 {
+                    0 => session.untrack(now, request, presence),
+                    1 => session.update_presence(now, request, presence, None, Some(text)),
+                    _ => session.track(now, request, presence, None, PresenceStatus::Busy, text),
+                };
+            }
+            14 => {
+                let [_, collection] = streams(&mut session);
+                let mutation = match kind / 16 % 4 {
+                    0 => Mutation::Remove { key: "t1" },
+                    1 => Mutation::Update { key: "t1", patch: text },
+                    _ => Mutation::Insert { record: text },
+                };
+                let _ = session.mutate(now, RequestId(3), collection, mutation, None);
+                let _ = session.seed(collection, text);
+            }
+            15 => {
+                // The answers that any bytes hardly come to.
+                let request = (1_u64 << 52) + u64::from(kind / 16);
+                let stream = if text.len() % 2 == 0 { r#""presence":true"# } else { r#""collection":"tasks""# };
+                let answer = format!(
+                    r#"{{"type":"subscribed","id":{request},"channel":"room",{stream},"epoch":"e1","offset":12}}"#
+                );
+                session.handle(now, Input::Frame { attempt, frame: text_frame(answer.as_bytes()) });
+            }
             10 => session.handle(now, Input::Frame { attempt, frame: Frame::Binary(Bytes::copy_from_slice(text)) }),
             _ => session.handle(now, Input::Frame { attempt, frame: text_frame(text) }),
         }
-        while let Some(output) = session.poll() {
-            if let Output::Open(open) = output {
-                attempt = open.attempt;
-            }
+        attempt = drain(&mut session, attempt);
+    }
+}
+
+/// Takes what there is to do; the socket that is to be opened last.
+fn drain(session: &mut Session, mut attempt: Attempt) -> Attempt {
+    while let Some(output) = session.poll() {
+        if let Output::Open(open) = output {
+            attempt = open.attempt;
         }
     }
+    attempt
+}
+
+/// The presence and the collection that the vectors are about.
+fn streams(session: &mut Session) -> [ChannelId; 2] {
+    let presence = session.presence("room").unwrap_or(ChannelId(0));
+    [presence, session.collection("room", "tasks").unwrap_or(presence)]
 }
 
 /// A hub under whatever clients may send.

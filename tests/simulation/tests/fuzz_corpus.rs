@@ -9,6 +9,7 @@ fn corpus() -> Vec<Vec<u8>> {
         include_str!("../../vectors/client_messages.json"),
         include_str!("../../vectors/server_messages.json"),
         include_str!("../../vectors/payloads.json"),
+        include_str!("../../vectors/records.json"),
     ];
     let mut corpus = Vec::new();
     for file in files {
@@ -63,6 +64,13 @@ fn over(runs: u32, seed: u64, mut target: impl FnMut(&[u8]), steps: bool) {
     }
 }
 
+fn step(kind: u8, text: &[u8]) -> Vec<u8> {
+    let mut step = vec![kind];
+    step.extend((text.len() as u16).to_le_bytes());
+    step.extend(text);
+    step
+}
+
 #[test]
 fn decoders_take_or_refuse_anything() {
     over(50_000, 1, fuzz::decode, false);
@@ -71,6 +79,11 @@ fn decoders_take_or_refuse_anything() {
 #[test]
 fn a_session_survives_any_peer() {
     over(5_000, 2, fuzz::session, true);
+    // Behind a handshake, with a presence and a collection that are subscribed.
+    let welcome = br#"{"type":"welcome","session":"s","connection":"c","resumed":false,"heartbeat":30000,"timeout":60000,"encoding":"text","time":1,"limits":{"frame":1000,"payload":900,"channels":9,"inflight":9,"rate":0},"server":"s"}"#;
+    let opening =
+        [step(6, b""), step(0, b""), step(11, welcome), step(28, b""), step(31, b""), step(47, b"x")].concat();
+    over(5_000, 4, |data| fuzz::session(&[&*opening, data].concat()), true);
 }
 
 #[test]

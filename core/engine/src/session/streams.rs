@@ -1,6 +1,7 @@
 //! Presence and collections as streams: how they begin, and the snapshots that both have.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -188,17 +189,12 @@ impl Session {
             self.event(Event::Diverged { collection: id, offset });
         }
         self.set_channel_state(id, ChannelState::Resubscribing, None);
-        match again {
-            None => self.send_subscribe(id),
-            Some(again) => {
-                // Not at the speed of the network.
-                let wait = std::time::Duration::from_secs(60.min(1 << again.min(6)));
-                if let Some(channel) = self.channels.get_mut(id) {
-                    channel.retry_at = Some(now + wait);
-                }
-                self.schedule_streams();
-            }
+        if let (Some(again), Some(channel)) = (again, self.channels.get_mut(id)) {
+            // Not at the speed of the network.
+            channel.retry_at = Some(now + Duration::from_secs(60.min(1 << again.min(6))));
+            self.schedule_streams();
         }
+        self.resubscribe_waiting();
     }
 
     /// Something came that the application will not be given.
