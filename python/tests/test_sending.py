@@ -215,6 +215,20 @@ async def test_what_drop_oldest_drops_is_an_event_where_nobody_awaits_it_and_cou
     await client.disconnect()
 
 
+async def test_what_waits_for_room_at_a_disconnect_is_an_event_each_where_nobody_awaits_it() -> None:
+    client = WebSocketClient("ws://127.0.0.1:9", queue_messages=5)
+    errors = Heard(client, "error")
+    gc.disable()
+    try:
+        for number in range(10):
+            client.channel("room").send("said", number)
+        await client.disconnect()
+        await errors.count(10)
+    finally:
+        gc.enable()
+    assert {error.code for error in errors.values} == {"closed"}
+
+
 async def test_a_send_without_a_receipt_times_out(proxy: FaultProxy) -> None:
     async with WebSocketClient(proxy.url, send_timeout=0.1) as client:
         proxy.stall()

@@ -65,7 +65,9 @@ class Outbox:
                         else link.native.publish(channel, event or "", payload)
                     )
                 except RealtimeError as error:
-                    future.set_exception(error)
+                    # Its traceback holds this frame, which holds the future: a failure that nobody looks at would be
+                    # told only once the garbage collector finds the circle.
+                    future.set_exception(error.with_traceback(None))
                 else:
                     if request is None:
                         return
