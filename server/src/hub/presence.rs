@@ -40,8 +40,8 @@ pub struct Member {
 pub(super) struct Presence {
     /// By reference, as they are.
     metas: BTreeMap<Arc<str>, Arc<Member>>,
-    /// As the history has told them: what a snapshot shows.
-    told: BTreeMap<Arc<str>, Arc<Member>>,
+    /// As the history has told them, serialised: what a snapshot shows.
+    told: BTreeMap<Arc<str>, Bytes>,
     /// Where the two may differ, and when the client was last heard of.
     untold: BTreeMap<Arc<str>, u64>,
     /// The next line waits until then.
@@ -68,9 +68,9 @@ impl Presence {
     }
 
     /// What was told, by reference, from behind this one.
-    pub(super) fn told_after(&self, after: Option<&Arc<str>>) -> impl Iterator<Item = &Arc<Member>> {
+    pub(super) fn told_after(&self, after: Option<&Arc<str>>) -> impl Iterator<Item = (&Arc<str>, &Bytes)> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.told.range::<Arc<str>, _>((start, Bound::Unbounded)).map(|(_, member)| member)
+        self.told.range::<Arc<str>, _>((start, Bound::Unbounded))
     }
 }
 
@@ -117,7 +117,9 @@ impl Streams {
             match presence.metas.get(&reference) {
                 Some(member) => {
                     bytes += member.bytes();
-                    presence.told.insert(reference, member.clone());
+                    let mut json = Vec::with_capacity(member.bytes());
+                    member.to_meta().encode(&mut json);
+                    presence.told.insert(reference, json.into_boxed_slice().into());
                     join.push(member.clone());
                 }
                 // Nobody needs to hear of one that came and went in between.
