@@ -87,3 +87,35 @@ fn number(rest: &[u8]) -> Option<(u64, &[u8])> {
     let value = rest[..end].iter().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
     Some((value, &rest[end..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever the names are: the fast path, or the slow one that it leaves them to, reads what was written.
+        #[test]
+        fn changes_are_read_as_they_were_written(
+            names in [any::<String>(), any::<String>(), any::<String>()],
+            user in proptest::option::of(any::<String>()),
+            numbers in [0..1u64 << 53, 0..1u64 << 53],
+            op in 0..3u8,
+        ) {
+            let [channel, collection, key] = names.map(Cow::Owned);
+            let op = match op {
+                0 => Op::Insert(br#"{"id":"}"}"#),
+                1 => Op::Update(b"{}"),
+                _ => Op::Remove,
+            };
+            let user = user.map(Cow::Owned);
+            let [offset, timestamp] = numbers;
+            let message = ServerMessage::Change(Change { channel, collection, op, key, offset, user, timestamp });
+            let mut line = Vec::new();
+            message.encode(&mut line);
+            prop_assert_eq!(&ServerMessage::decode(&line).unwrap(), &message);
+            prop_assert_eq!(&ServerMessage::decode_any_order(&line).unwrap(), &message);
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! A session, virtual time, and a peer that says what the test wants.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
 
+pub mod collection;
+
 use std::time::Duration;
 
 use bytes::Bytes;
