@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::channel::Channel;
 use crate::io::{ChannelId, Text};
@@ -16,7 +16,7 @@ pub(crate) struct Channels {
 struct Streams {
     messages: Option<ChannelId>,
     presence: Option<ChannelId>,
-    collections: HashMap<Text, ChannelId>,
+    collections: BTreeMap<Text, ChannelId>,
 }
 
 impl Channels {
@@ -50,6 +50,12 @@ impl Channels {
         }
     }
 
+    /// All streams of a channel: its messages first.
+    pub(crate) fn of(&self, name: &Text) -> Vec<ChannelId> {
+        let Some(streams) = self.names.get(name) else { return Vec::new() };
+        streams.messages.into_iter().chain(streams.presence).chain(streams.collections.values().copied()).collect()
+    }
+
     pub(crate) fn get(&self, id: ChannelId) -> Option<&Channel> {
         self.list.get(id.0 as usize)
     }
@@ -78,11 +84,5 @@ impl Channels {
     /// Presences and collections.
     pub(crate) fn ids_of_streams(&self) -> Vec<ChannelId> {
         self.list.iter().filter(|channel| !channel.is_messages()).map(|channel| channel.id).collect()
-    }
-
-    /// The channel, where the messages of exactly one are subscribed.
-    pub(crate) fn only_subscribed(&self) -> Option<ChannelId> {
-        let mut wanted = self.list.iter().filter(|channel| channel.wanted && channel.is_messages());
-        wanted.next().filter(|_| wanted.next().is_none()).map(|channel| channel.id)
     }
 }

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::io::{ChannelId, RequestId, Text, keep};
+use crate::peer::Stamp;
 use crate::replica::{OpKind, Row, Rows, Staged, canonical, patched};
 use crate::sync::{Change, ChangeKind};
 use crate::wire::{self, Digest, Op, Position};
@@ -44,6 +45,10 @@ struct Mutation {
     request: RequestId,
     kind: OpKind,
     payload: Bytes,
+    /// When it was made, for other clients where there is no server that orders them.
+    stamp: Stamp,
+    /// The record that it made, as the application saw it.
+    made: Option<Bytes>,
     /// Its receipt: the epoch and the revision.
     receipt: Option<(Text, u64)>,
 }
@@ -116,7 +121,14 @@ impl Collection {
     }
 
     /// The application changes a record, which shows at once.
-    pub(crate) fn mutate(&mut self, request: RequestId, key: Text, kind: OpKind, payload: Bytes) -> Change {
+    pub(crate) fn mutate(
+        &mut self,
+        request: RequestId,
+        key: Text,
+        kind: OpKind,
+        payload: Bytes,
+        stamp: Stamp,
+    ) -> Change {
         let before = self.view(&key).cloned();
         let pending = self.pending.entry(key.clone()).or_insert_with(|| Pending {
             mutations: VecDeque::new(),
@@ -125,7 +137,8 @@ impl Collection {
             mixed: false,
         });
         pending.view = kind.apply(&payload, pending.view.as_ref());
-        pending.mutations.push_back(Mutation { request, kind, payload, receipt: None });
+        let made = pending.view.clone();
+        pending.mutations.push_back(Mutation { request, kind, payload, stamp, made, receipt: None });
         self.told(key, before.as_ref(), true)
     }
 
@@ -153,6 +166,45 @@ impl Collection {
             changes.extend(self.shifted(key, before.as_ref(), revision, true));
         }
         changes
+    }
+
+    /// When the last mutation over a record was made.
+    pub(crate) fn stamp(&self, key: &str) -> Option<Stamp> {
+        self.pending.get(key.as_bytes())?.mutations.back().map(|mutation| mutation.stamp)
+    }
+
+    /// When a mutation was made, and the record that it made.
+    pub(crate) fn made(&self, key: &str, request: RequestId) -> Option<(Stamp, Option<Bytes>)> {
+        let mutation = self.pending.get(key.as_bytes())?.mutations.iter().find(|m| m.request == request)?;
+        Some((mutation.stamp, mutation.made.clone()))
+    }
+
+    pub(crate) fn confirmed(&self, key: &str) -> Option<&Bytes> {
+        self.confirmed.get(key).map(|row| &row.record)
+    }
+
+    /// A mutation was written for the other clients: the record is as it made it, unless another client's is newer (`record` is none).
+    pub(crate) fn written(&mut self, key: &Text, request: RequestId, record: Option<Option<Bytes>>) -> Option<Change> {
+        let (before, revision) = (self.view(key).cloned(), self.revision(key));
+        if let Some(record) = record {
+            self.confirmed.replace(key, record, 0);
+        }
+        if let Some(pending) = self.pending.get_mut(key) {
+            pending.mutations.retain(|mutation| mutation.request != request);
+            (pending.seen, pending.mixed) = (0, false);
+        }
+        self.refold(key);
+        self.shifted(key.clone(), before.as_ref(), revision, true)
+    }
+
+    /// Another client's record is newer.
+    pub(crate) fn merge(&mut self, key: Text, record: Option<Bytes>) -> Option<Change> {
+        let (before, revision) = (self.view(&key).cloned(), self.revision(&key));
+        self.confirmed.replace(&key, record, 0);
+        self.refold(&key);
+        let mut change = self.shifted(key, before.as_ref(), revision, false)?;
+        change.initial = !self.synced;
+        Some(change)
     }
 
     /// A mutation was accepted. It stays over the record until the change that it made has come; where nothing is followed, this is it.
@@ -483,7 +535,7 @@ mod tests {
                 Step::Mutate(what) => {
                     self.requests += 1;
                     let (request, (kind, payload)) = (RequestId(self.requests), op(what));
-                    self.collection.mutate(request, key, kind, payload.clone());
+                    self.collection.mutate(request, key, kind, payload.clone(), (0, 0));
                     self.sent.push_back((request, kind, payload));
                 }
                 Step::Accept => {

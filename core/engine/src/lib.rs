@@ -58,6 +58,7 @@ mod hold;
 mod io;
 mod journal;
 mod outbox;
+mod peer;
 mod presence;
 mod rate;
 mod recorder;

@@ -189,6 +189,35 @@ impl Presence {
         self.difference(before)
     }
 
+    /// The names of all metas.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &Text> {
+        self.metas.keys()
+    }
+
+    /// A client has told of itself, perhaps what is known. What changed last of a member is what its clients
+    /// say, so that all see the same.
+    pub(crate) fn told(&mut self, meta: &Meta<'_>, state: Bytes) -> Difference {
+        let reference = Text::from(&*meta.reference);
+        let seen = Seen::new(Text::from(&*meta.key), meta, state);
+        let mut before = Before::new();
+        if let Some(old) = self.metas.get(&reference) {
+            let same = |a: &Seen, b: &Seen| {
+                (a.member(), a.status, &a.state, a.joined_at) == (b.member(), b.status, &b.state, b.joined_at)
+            };
+            if old.until.is_none() && same(old, &seen) {
+                return Difference::default();
+            }
+            let member = old.member();
+            self.touch(&mut before, member);
+        }
+        self.touch(&mut before, seen.member());
+        self.put(reference.clone(), seen);
+        if let Some(meta) = self.metas.get_mut(&reference) {
+            meta.changed = meta.seen_at;
+        }
+        self.difference(before)
+    }
+
     /// Gives up what another epoch did not have, where its time is over.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Difference {
         let mut before = Before::new();

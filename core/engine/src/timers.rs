@@ -31,9 +31,11 @@ pub(crate) enum Timer {
     Streams,
     /// What could not be written to the file of the outbox is tried again.
     Journal,
+    /// Something is to be said to the other clients of a backend that only hands messages on, or one of them was silent for too long.
+    Peers,
 }
 
-const ALL: [Timer; 14] = [
+const ALL: [Timer; 15] = [
     Timer::Token,
     Timer::Connect,
     Timer::Retry,
@@ -48,6 +50,7 @@ const ALL: [Timer; 14] = [
     Timer::Flush,
     Timer::Streams,
     Timer::Journal,
+    Timer::Peers,
 ];
 
 /// A deadline for each timer that is set.

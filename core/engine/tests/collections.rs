@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use realtime_engine::wire::{Digest, Record, Window};
-use realtime_engine::{ChangeKind, ChannelState, Error, ErrorKind, Event, Mutation, RequestId, Timestamp, WhenFull};
+use realtime_engine::{ChangeKind, ChannelState, Error, Event, Mutation, RequestId, Timestamp, WhenFull};
 use support::collection::{Host, World};
 use support::{Bench, config};
 
@@ -536,18 +536,6 @@ fn a_snapshot_that_never_ends_fails_at_the_bound() {
     assert_eq!(world.bench.sent_of("unsubscribe").len(), 1);
     world.page("e", 10, parts, None, &["more@1"]);
     assert_eq!(world.bench.session.stats().unroutable, 1);
-}
-
-#[test]
-fn plain_has_no_collections_yet() {
-    let mut bench = Bench::connected_plain(config());
-    let id = bench.session.collection("room", "tasks").unwrap();
-    bench.session.watch(bench.now, id);
-    let change = bench.session.mutate(bench.now, RequestId(1), id, Mutation::Insert { record: b"{}" }, None).unwrap();
-    bench.drain();
-    assert_eq!(bench.session.channel_state(id), ChannelState::Failed);
-    assert_eq!(bench.failures(), [(1, ErrorKind::Unsupported.as_str())]);
-    assert!(bench.events.iter().any(|e| matches!(e, Event::Change(c) if c.key == change.key && c.record.is_none())));
 }
 
 #[test]

@@ -561,15 +561,6 @@ fn a_diff_among_ten_thousand_members_tells_what_changed() {
 }
 
 #[test]
-fn plain_has_no_presence_yet() {
-    let mut bench = Bench::connected_plain(config());
-    let id = bench.session.presence("room").unwrap();
-    let mut world = World { bench, id, requests: 0 };
-    world.track(None, PresenceStatus::Online, "{}").unwrap();
-    assert_eq!(world.bench.failures(), [(1, "unsupported")]);
-}
-
-#[test]
 fn a_channel_that_is_subscribed_again_and_again_tells_each_time() {
     let mut world = World::synced(&[]);
     let messages = world.bench.subscribed("room", "m", 3);

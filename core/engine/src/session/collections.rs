@@ -91,9 +91,10 @@ impl Session {
                 )
             })?,
         };
+        let stamp = self.stamp(id, &key);
         let mutate = Mutate { key: key.clone(), op, if_revision };
         self.enqueue_mutation(request, id, mutate, Data::Json(payload.clone()), permit);
-        Ok(self.collection_mut(id)?.mutate(request, key, op, payload))
+        Ok(self.collection_mut(id)?.mutate(request, key, op, payload, stamp))
     }
 
     /// Key, op and payload of a mutation that makes sense by itself.

@@ -267,6 +267,16 @@ impl Session {
         let size = frame.len() as u64;
         let event = message.kind.as_ref().map(|kind| Text::borrowed(frame, kind));
         let payload = Data::Json(slice(frame, message.payload));
+        let name = match &message.channel {
+            Some(name) => Some(Text::borrowed(frame, name)),
+            // Never guessed among several.
+            None => self.peer.only_wired().cloned(),
+        };
+        if let (Some(name), Some(event)) = (&name, &event)
+            && self.peer_message(frame, name, event, message.payload)
+        {
+            return;
+        }
         let Some(name) = &message.channel else {
             self.direct(DirectMessage {
                 event: event.clone(),
@@ -274,8 +284,8 @@ impl Session {
                 payload: payload.clone(),
                 size,
             });
-            // Never guessed among several.
-            if let (Some(channel), Some(event)) = (self.channels.only_subscribed(), event) {
+            let channel = name.and_then(|name| self.channels.by_name(&name, &Stream::Messages));
+            if let (Some(channel), Some(event)) = (channel.filter(|channel| channel.wanted).map(|c| c.id), event) {
                 let timestamp = message.timestamp;
                 let (offset, user, size) = (None, None, 0);
                 let message = ChannelMessage { channel, event, offset, user, timestamp, payload, size, implied: true };

@@ -118,6 +118,9 @@ impl Session {
         self.timers.set(Timer::Ping, self.now + self.heartbeat.interval);
         self.timers.set(Timer::Dead, self.heartbeat.dead_at());
         self.failed_attempts = 0;
+        if self.dialect == Dialect::V1 {
+            self.peer.retire();
+        }
         if std::mem::replace(&mut self.ever_connected, true) {
             self.stats.reconnects += 1;
         }
@@ -341,6 +344,7 @@ impl Session {
             }
         }
         self.schedule_streams();
+        self.peers_left();
         self.enter(Phase::Waiting);
     }
 
@@ -383,6 +387,7 @@ impl Session {
             Timer::SendTimeout => self.expire_sends(),
             Timer::Flush => self.finish_disconnect(),
             Timer::Streams => self.streams_due(),
+            Timer::Peers => self.peers_due(),
             // Nothing to do: the next poll, or the driver, writes what they held back.
             Timer::Rate | Timer::Hold | Timer::Journal => {}
         }

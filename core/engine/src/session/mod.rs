@@ -5,6 +5,9 @@ mod holding;
 mod incoming;
 mod lifecycle;
 mod outgoing;
+mod peer;
+mod peer_collection;
+mod peer_presence;
 mod presence;
 mod streams;
 mod token;
@@ -21,6 +24,7 @@ use crate::error::{Error, ErrorKind};
 use crate::heartbeat::Heartbeat;
 use crate::io::{Attempt, ChannelId, Data, Event, Input, Output, RequestId, Text};
 use crate::outbox::Outbox;
+use crate::peer::Peer;
 use crate::rate::RateLimit;
 use crate::recorder::{Recorder, What};
 use crate::rng::Rng;
@@ -115,6 +119,7 @@ pub struct Session {
     held_back: bool,
     /// Counts the snapshots that the application was to load.
     loads: u64,
+    peer: Peer,
     stats: Stats,
     recorder: Recorder,
 }
@@ -165,6 +170,7 @@ impl Session {
             owed: 0,
             held_back: false,
             loads: 0,
+            peer: Peer::default(),
             stats: Stats::default(),
             recorder: Recorder::new(config.record),
             config,

@@ -12,6 +12,7 @@ use crate::io::{ChannelId, Data, Event, Output, Receipt, RequestId, Text};
 use crate::outbox::{Mutate, Origin};
 use crate::replica::OpKind;
 use crate::status::ChannelState;
+use crate::time::Timestamp;
 use crate::timers::Timer;
 use crate::wire::{ClientMessage, ErrorCode, Frame, Op, Payload, Stream, plain};
 
@@ -91,7 +92,7 @@ impl Session {
         match self.phase {
             Phase::Handshake { .. } => self.flush_lines(),
             Phase::Connected { .. } => {
-                if self.backlog > MAX_BACKLOG {
+                if self.is_busy() {
                     return self.flush_lines();
                 }
                 match self.dialect {
@@ -101,6 +102,11 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// So much waits in the driver that nothing is to be added that can wait.
+    pub(super) fn is_busy(&self) -> bool {
+        self.backlog > MAX_BACKLOG
     }
 
     fn write_v1(&mut self) {
@@ -210,12 +216,27 @@ impl Session {
     fn write_plain(&mut self) {
         while self.outputs.is_empty() && self.outbox.has_unwritten() && self.timers.get(Timer::Rate).is_none() {
             let Some((_, entry)) = self.outbox.next() else { return };
-            let timestamp = self.now.as_millis();
-            if entry.origin.mutation.is_some() {
-                if let Some(entry) = self.outbox.refuse_next() {
-                    let message = "the plain dialect has no collections yet; they need realtime.v1";
-                    self.fail_send(entry.origin, Error::new(ErrorKind::Unsupported, message));
-                    self.after_answer();
+            let origin = &entry.origin;
+            if let (Some(mutation), Some(id), Some(request)) = (origin.mutation.clone(), origin.channel, origin.request)
+            {
+                if let Some(rate) = &mut self.rate
+                    && let Err(at) = rate.take(self.now)
+                {
+                    return self.timers.set(Timer::Rate, at);
+                }
+                match self.peer_mutation(id, request, &mutation) {
+                    Ok(frame) => {
+                        self.recorder.outgoing("publish", Some(id));
+                        self.outbox.advance();
+                        self.stats.messages_sent += 1;
+                        self.transmit(frame);
+                    }
+                    Err(error) => {
+                        if let Some(entry) = self.outbox.refuse_next() {
+                            self.fail_send(entry.origin, error);
+                            self.after_answer();
+                        }
+                    }
                 }
                 continue;
             }
@@ -230,13 +251,15 @@ impl Session {
                     continue;
                 }
                 (Data::Json(json), channel) => {
-                    let mut out = Vec::with_capacity(json.len() + 128);
                     let event = entry.origin.event.as_deref().unwrap_or_default();
                     match channel.and_then(|id| self.channels.get(id)) {
-                        Some(channel) => plain::encode_channel_message(&mut out, &channel.name, event, json, timestamp),
-                        None => plain::encode(&mut out, event, json, timestamp, None),
+                        Some(channel) => plain_frame(&channel.name, event, json, self.now),
+                        None => {
+                            let mut out = Vec::with_capacity(json.len() + 128);
+                            plain::encode(&mut out, event, json, self.now.as_millis(), None);
+                            Frame::Text(Bytes::from(out))
+                        }
                     }
-                    Frame::Text(Bytes::from(out))
                 }
             };
             if let Some(rate) = &mut self.rate
@@ -271,6 +294,9 @@ impl Session {
                 offset: None,
                 duplicate: false,
             }));
+        }
+        if unpolled == 0 {
+            self.peers_flushed();
         }
         self.after_answer();
     }
@@ -346,7 +372,7 @@ impl Session {
     pub(super) fn send_subscribe(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(id) else { return };
         channel.reset_window();
-        channel.asked = true;
+        let again = std::mem::replace(&mut channel.asked, true);
         let (name, stream) = channel.names();
         match self.dialect {
             Dialect::V1 => {
@@ -367,15 +393,15 @@ impl Session {
                 }
                 self.set_channel_state(id, state, None);
             }
-            Dialect::Plain if stream != Stream::Messages => {
-                channel.wanted = false;
-                let message = "the plain dialect has no presence and no collections yet; they need realtime.v1";
-                self.set_channel_state(id, ChannelState::Failed, Some(Error::new(ErrorKind::Unsupported, message)));
-            }
+            Dialect::Plain if stream != Stream::Messages => self.peer_subscribe(id),
             Dialect::Plain => {
                 let initial = channel.state != ChannelState::Resubscribing;
-                self.recorder.outgoing("subscribe", Some(id));
-                self.send_plain(|out, now| plain::encode_channel_request(out, "subscribe", &name, now));
+                let name = Text::from(&*name);
+                if again {
+                    // It begins anew.
+                    self.peer.wired.remove(&name);
+                }
+                self.rewire(&name);
                 self.set_channel_state(id, ChannelState::Subscribed, None);
                 self.subscription_began(id, initial);
             }
@@ -396,10 +422,8 @@ impl Session {
                 self.set_channel_state(id, ChannelState::Unsubscribing, None);
             }
             Dialect::Plain => {
-                if stream == Stream::Messages {
-                    self.recorder.outgoing("unsubscribe", Some(id));
-                    self.send_plain(|out, now| plain::encode_channel_request(out, "unsubscribe", &name, now));
-                }
+                self.rewire(&Text::from(&*name));
+                self.peer_unsubscribe(id);
                 self.set_channel_state(id, ChannelState::Idle, None);
             }
         }
@@ -466,15 +490,22 @@ impl Session {
         }
     }
 
-    fn send_plain(&mut self, encode: impl FnOnce(&mut Vec<u8>, u64)) {
+    pub(super) fn send_plain(&mut self, encode: impl FnOnce(&mut Vec<u8>, u64)) {
         let mut out = Vec::new();
         encode(&mut out, self.now.as_millis());
         self.transmit(Frame::Text(Bytes::from(out)));
     }
 
-    fn transmit(&mut self, frame: Frame) {
+    pub(super) fn transmit(&mut self, frame: Frame) {
         self.stats.bytes_sent += frame.len() as u64;
         self.recorder.sent(self.now, self.attempt, frame.len());
         self.outputs.push_back(Output::Send { attempt: self.attempt, frame });
     }
+}
+
+/// A message to a channel, in `plain`.
+pub(super) fn plain_frame(channel: &str, event: &str, payload: &[u8], now: Timestamp) -> Frame {
+    let mut out = Vec::with_capacity(payload.len() + 128);
+    plain::encode_channel_message(&mut out, channel, event, payload, now.as_millis());
+    Frame::Text(Bytes::from(out))
 }

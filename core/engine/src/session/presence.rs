@@ -121,13 +121,11 @@ impl Session {
         let name = channel.name.to_string();
         let Kind::Presence(_, tracking) = &mut channel.kind else { return };
         if connected && self.dialect == Dialect::Plain {
-            let message = "the plain dialect has no presence yet; it needs realtime.v1";
-            let failed = tracking.fail_all();
-            return self.fail_requests(failed, &Error::new(ErrorKind::Unsupported, message));
+            return self.peer_settle_tracking(id);
         }
         let request = match tracking.next(now, connected) {
             None => return,
-            Some(Next::Done(requests)) => return self.tracking_done(requests),
+            Some(Next::Done(requests)) => return self.tracking_done(requests, true),
             Some(Next::Untrack) => self.control(|id| ClientMessage::Untrack { id, channel: Cow::Owned(name) }),
             Some(Next::Track(said)) => self.control(|id| ClientMessage::Track {
                 id,
@@ -152,7 +150,7 @@ impl Session {
         }
         let done = tracking.accepted(request);
         let own = reference.map(|reference| presence.own_is(reference)).unwrap_or_default();
-        self.tracking_done(done);
+        self.tracking_done(done, true);
         self.tell_presence(id, &own, false, 0);
         self.settle_tracking(id);
     }
@@ -182,7 +180,7 @@ impl Session {
     /// Before the connection is closed on purpose: others need not wait for the grace period.
     pub(super) fn untrack_all(&mut self) {
         if self.dialect != Dialect::V1 {
-            return;
+            return self.peers_untrack_all();
         }
         for id in self.channels.ids_of_streams() {
             let Some(tracking) = self.tracking(id) else { continue };
@@ -275,10 +273,11 @@ impl Session {
         self.event(Event::Presence(PresenceChange { presence: id, json: difference.json(sync), size }));
     }
 
-    fn tracking_done(&mut self, requests: Vec<RequestId>) {
+    /// `acknowledged`: by a server; otherwise it was written.
+    pub(super) fn tracking_done(&mut self, requests: Vec<RequestId>, acknowledged: bool) {
         for request in requests {
             let (epoch, offset) = (None, None);
-            self.event(Event::Receipt(Receipt { request, acknowledged: true, epoch, offset, duplicate: false }));
+            self.event(Event::Receipt(Receipt { request, acknowledged, epoch, offset, duplicate: false }));
         }
     }
 

@@ -34,7 +34,7 @@ impl Digest {
     }
 
     /// The sum from its 16 digits on the wire.
-    pub(super) fn parse_sum(text: &str) -> Option<u64> {
+    pub(crate) fn parse_sum(text: &str) -> Option<u64> {
         let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
     }
