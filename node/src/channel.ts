@@ -2,6 +2,8 @@ import { inspect } from "node:util";
 import { Emitter, type Handler } from "./emitter.js";
 import { RealtimeError } from "./errors.js";
 import type { ChannelMessage, Gap, Position, Receipt } from "./message.js";
+import type { AnyRecord, NewRecord, RealtimeCollection } from "./collection.js";
+import type { RealtimePresence } from "./presence.js";
 import { MessageQueue } from "./queue.js";
 import type { Stalls } from "./stalls.js";
 
@@ -42,6 +44,8 @@ export interface Host {
   loadOn(id: number, gaps: boolean, initial: boolean): void;
   loaded(id: number, load: number, position: Position | undefined): void;
   consumed(id: number, bytes: number): void;
+  presence<User extends object>(channel: string): RealtimePresence<User>;
+  collection<T extends { id: string }>(channel: string, name: string): RealtimeCollection<T>;
   handlerFailed(error: unknown, event: string, channel: string): void;
 }
 
@@ -56,10 +60,16 @@ export interface ChannelDriver {
 }
 
 /** Opens the inside of a channel to its client alone. @internal */
-export const drivers = new WeakMap<RealtimeChannel<any>, ChannelDriver>();
+export const drivers = new WeakMap<RealtimeChannel<any, any>, ChannelDriver>();
 
-/** A channel of a client; `client.channel(name)` makes it, and gives the same one for the same name. */
-export class RealtimeChannel<Events extends object = Record<string, any>> implements AsyncIterable<AnyMessage<Events>> {
+/**
+ * A channel of a client; `client.channel(name)` makes it, and gives the same one for the same name. `Events` are the payloads of
+ * its events, `User` is what those who are present tell of themselves.
+ */
+export class RealtimeChannel<
+  Events extends object = Record<string, any>,
+  User extends object = Record<string, any>,
+> implements AsyncIterable<AnyMessage<Events>> {
   readonly name: string;
   readonly #id: number;
   readonly #host: Host;
@@ -72,6 +82,8 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
   #backlog: { message: ChannelMessage; size: number }[] = [];
   #busy = false;
   #loader: Loader | undefined;
+  #presence: RealtimePresence<User> | undefined;
+  readonly #collections = new Map<string, RealtimeCollection<any>>();
 
   /** @internal */
   constructor(name: string, id: number, host: Host) {
@@ -90,6 +102,29 @@ export class RealtimeChannel<Events extends object = Record<string, any>> implem
 
   get state(): ChannelState {
     return this.#state;
+  }
+
+  /** Who is present in the channel. Needs no subscription. */
+  get presence(): RealtimePresence<User> {
+    return (this.#presence ??= this.#host.presence(this.name));
+  }
+
+  /**
+   * The collection of this name, always the same one, kept in sync from now on. Needs no subscription. `initialData` is shown
+   * until the server's records are here, such as those that were rendered into a page; it counts where the collection is asked
+   * for first.
+   */
+  collection<T extends { id: string } = AnyRecord>(
+    name: string,
+    { initialData }: { initialData?: Iterable<NewRecord<T>> } = {},
+  ): RealtimeCollection<T> {
+    let collection = this.#collections.get(name) as RealtimeCollection<T> | undefined;
+    if (collection === undefined) {
+      collection = this.#host.collection<T>(this.name, name);
+      collection.open(initialData);
+      this.#collections.set(name, collection);
+    } else collection.open(undefined);
+    return collection;
   }
 
   /** Subscribes, now or once connected, and again after every reconnect, from where it was. */

@@ -8,6 +8,7 @@ import {
   type OpenInfo,
   type StatusDetail,
 } from "./client-events.js";
+import { RealtimeCollection, collectionDrivers } from "./collection.js";
 import { Consumption } from "./consumption.js";
 import { Emitter, type Handler } from "./emitter.js";
 import { RealtimeError, fromNative, native, type NativeError } from "./errors.js";
@@ -17,8 +18,10 @@ import { KeepAlive } from "./keep-alive.js";
 import { nativeModule, type NativeClient } from "./native.js";
 import { toNative, type ClientOptions, type TokenProvider } from "./options.js";
 import { Outbox, checkName } from "./outbox.js";
+import { RealtimePresence, presenceDrivers } from "./presence.js";
 import { Stalls } from "./stalls.js";
 import type { Dump, Stats, Status } from "./stats.js";
+import type { StreamDriver, StreamHost } from "./stream.js";
 
 /** How long `disconnect()` waits for receipts. */
 const FLUSH_MS = 5000;
@@ -37,8 +40,10 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   readonly #emitter: Emitter;
   readonly #outbox: Outbox;
   readonly #token: TokenProvider | undefined;
-  readonly #channels = new Map<string, RealtimeChannel<any>>();
-  readonly #byId: { channel: RealtimeChannel<any>; driver: ChannelDriver }[] = [];
+  readonly #channels = new Map<string, RealtimeChannel<any, any>>();
+  readonly #byId: { channel: RealtimeChannel<any, any>; driver: ChannelDriver }[] = [];
+  /** Presences and collections, by id. */
+  readonly #streams: StreamDriver[] = [];
   readonly #connecting: Waiter[] = [];
   readonly #disconnecting: Waiter[] = [];
   readonly #warned = new Set<string>();
@@ -69,12 +74,34 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       loadOn: (id, gaps, initial) => native(() => this.#native.loadOn(id, gaps, initial)),
       loaded: (id, load, position) => this.#native.loaded(id, load, position?.epoch ?? null, position?.offset ?? null),
       consumed: (id, bytes) => this.#consumption.add(id, bytes),
-      handlerFailed: (error, event, channel) => this.#handlerFailed(error, event, channel),
+      presence: (channel) => {
+        const id = native(() => this.#native.presence(channel));
+        const presence = new RealtimePresence<any>(channel, id, streams);
+        this.#streams[id] = presenceDrivers.get(presence)!;
+        return presence;
+      },
+      collection: (channel, name) => {
+        checkName("collection", name);
+        const id = native(() => this.#native.collection(channel, name));
+        const collection = new RealtimeCollection<any>(channel, name, id, streams);
+        this.#streams[id] = collectionDrivers.get(collection)!;
+        return collection;
+      },
+      handlerFailed: (error, event, channel) => this.#handlerFailed(error, event, `channel ${JSON.stringify(channel)}`),
+    };
+    const streams: StreamHost = {
+      native: this.#native,
+      outbox: this.#outbox,
+      consumed: (id, bytes) => this.#consumption.add(id, bytes),
+      handlerFailed: (error, event, where) => this.#handlerFailed(error, event, where),
+      reportError: (error) => this.#reportError(error),
     };
     this.#sink = {
       message: (message) => this.#dispatch(message),
       receipt: (request, epoch, offset, duplicate, ack) => this.#outbox.succeed(request, epoch, offset, duplicate, ack),
       failed: (request, error) => this.#outbox.fail(request, error),
+      change: (change) => this.#streams[change.stream]?.change?.(change),
+      presence: (stream, told, size) => this.#streams[stream]?.presence?.(told, size),
       report: (report) => this.#take(report),
       malformed: (error, channel, size) => {
         this.#consumption.add(channel, size);
@@ -137,7 +164,9 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   }
 
   /** The channel with this name; always the same one. */
-  channel<ChannelMessages extends object = Record<string, any>>(name: string): RealtimeChannel<ChannelMessages> {
+  channel<ChannelMessages extends object = Record<string, any>, User extends object = Record<string, any>>(
+    name: string,
+  ): RealtimeChannel<ChannelMessages, User> {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
       checkName("channel", name);
@@ -146,7 +175,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       this.#channels.set(name, channel);
       this.#byId[id] = { channel, driver: drivers.get(channel)! };
     }
-    return channel as RealtimeChannel<ChannelMessages>;
+    return channel as RealtimeChannel<ChannelMessages, User>;
   }
 
   /** Adds a handler; the function that it returns removes it again. What a handler throws is reported on `error`. */
@@ -263,8 +292,14 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       }
       case "error":
         return this.#reportError(fromNative(report.error));
-      case "channel":
-        return this.#byId[report.channel]?.driver.stateChanged(report.state, errorOf(report.error));
+      case "channel": {
+        const driver = this.#byId[report.channel]?.driver ?? this.#streams[report.channel];
+        return driver?.stateChanged(report.state, errorOf(report.error));
+      }
+      case "synced":
+        return this.#streams[report.channel]?.synced?.(report.reason);
+      case "diverged":
+        return this.#streams[report.channel]?.diverged?.(report.offset);
       case "gap":
         return this.#byId[report.channel]?.driver.gap(gapOf(report));
       case "load":
@@ -284,7 +319,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     if (this.#ended) {
       this.#keepAlive.release();
       this.#outbox.end(reason);
-      for (const { driver } of this.#channelsById()) driver.ended(status === "error" ? reason : undefined);
+      for (const driver of this.#drivers()) driver.ended(status === "error" ? reason : undefined);
     }
     if (status === "connected") this.#settle(this.#connecting);
     else if (status === "error")
@@ -299,8 +334,9 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     this.#emitter.emit("status", status, { reason, retryIn } satisfies StatusDetail);
   }
 
-  *#channelsById(): Iterable<{ driver: ChannelDriver }> {
-    for (const entry of this.#byId) if (entry !== undefined) yield entry;
+  *#drivers(): Iterable<ChannelDriver | StreamDriver> {
+    for (const entry of this.#byId) if (entry !== undefined) yield entry.driver;
+    for (const stream of this.#streams) if (stream !== undefined) yield stream;
   }
 
   #settle(waiters: Waiter[], error?: RealtimeError): void {
@@ -320,13 +356,12 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     }
   }
 
-  #handlerFailed(cause: unknown, event: string, channel: string | undefined): void {
-    const where =
-      channel === undefined ? JSON.stringify(event) : `${JSON.stringify(event)} of channel ${JSON.stringify(channel)}`;
+  #handlerFailed(cause: unknown, event: string, of: string | undefined): void {
+    const where = of === undefined ? JSON.stringify(event) : `${JSON.stringify(event)} of ${of}`;
     const message = `a handler of ${where} threw: ${cause instanceof Error ? cause.message : String(cause)}`;
     const error = new RealtimeError("handler_failed", message, { cause });
     // A failing "error" handler must not be given its own failure again.
-    if (event === "error" && channel === undefined) this.#warn(error);
+    if (event === "error" && of === undefined) this.#warn(error);
     else this.#reportError(error);
   }
 

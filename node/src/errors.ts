@@ -1,3 +1,5 @@
+import { deepFreeze } from "./freeze.js";
+
 /** Stable codes of what can go wrong; the same in every language. Those of the server are in the protocol, section 10. */
 export type ErrorCode =
   | "invalid_option"
@@ -54,6 +56,10 @@ export interface ErrorDetails {
   closeCode?: number | null | undefined;
   /** When to try again, in milliseconds, where the server said so. */
   retryAfter?: number | null | undefined;
+  /** The record as the server has it, with `conflict`. */
+  record?: unknown;
+  /** The revision of that record. */
+  revision?: number | null | undefined;
   /** What was thrown. */
   cause?: unknown;
 }
@@ -68,14 +74,20 @@ export class RealtimeError extends Error {
   readonly closeCode?: number;
   /** When to try again, in milliseconds, where the server said so. */
   readonly retryAfter?: number;
+  /** The record as the server has it, with `conflict`; `undefined` where it has none. */
+  readonly current?: any;
+  /** The revision of that record. */
+  readonly revision?: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
-    const { status, closeCode, retryAfter } = details;
+    const { status, closeCode, retryAfter, record, revision } = details;
     if (status != null) this.status = status;
     if (closeCode != null) this.closeCode = closeCode;
     if (retryAfter != null) this.retryAfter = retryAfter;
+    if (record != null) this.current = deepFreeze(record);
+    if (revision != null) this.revision = revision;
   }
 }
 

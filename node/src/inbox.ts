@@ -1,5 +1,6 @@
 import { RealtimeError, fromNative, type NativeError } from "./errors.js";
 import type { NativeClient } from "./native.js";
+import type { IncomingChange } from "./stream.js";
 
 /** Where a drained batch goes. @internal */
 export interface Sink {
@@ -12,6 +13,8 @@ export interface Sink {
     ack: boolean,
   ): void;
   failed(request: number, error: RealtimeError): void;
+  change(change: IncomingChange): void;
+  presence(stream: number, told: unknown, size: number): void;
   report(report: Report): void;
   malformed(error: RealtimeError, channel: number, size: number): void;
 }
@@ -43,6 +46,8 @@ const DIRECT = 1;
 const RECEIPT = 2;
 const FAILED = 3;
 const REPORT = 4;
+const CHANGE = 5;
+const PRESENCE = 6;
 /** The event (or epoch) is the one of the record before of the same kind. */
 const SAME = 0x10;
 const BINARY = 0x20;
@@ -51,6 +56,11 @@ const ACKNOWLEDGED = 0x80;
 const DUPLICATE = 0x100;
 const NAMED = 0x200;
 const IMPLIED = 0x400;
+/** Of a change: there is a record; only the revision is another; of the first snapshot; caused by this client. */
+const RECORD = 0x800;
+const CONFIRMS = 0x1000;
+const INITIAL = 0x2000;
+const LOCAL = 0x4000;
 
 /** Filled by one drain at a time, and read before the next. */
 const records = new Float64Array(HEADER + STRIDE * MAX_RECORDS);
@@ -116,6 +126,24 @@ export function drain(native: NativeClient, sink: Sink): boolean {
         );
         break;
       }
+      case CHANGE: {
+        const revision = records[at + 2]!;
+        sink.change({
+          stream: records[at + 1]!,
+          id: texts.at(text++) as string,
+          record: flags & RECORD ? texts.at(text++) : undefined,
+          revision: revision < 0 ? undefined : revision,
+          version: records[at + 5]!,
+          size: records[at + 4]!,
+          confirms: (flags & CONFIRMS) !== 0,
+          initial: (flags & INITIAL) !== 0,
+          local: (flags & LOCAL) !== 0,
+        });
+        break;
+      }
+      case PRESENCE:
+        sink.presence(records[at + 1]!, texts.at(text++), records[at + 4]!);
+        break;
       case FAILED:
         sink.failed(records[at + 5]!, fromNative(texts.at(text++) as NativeError));
         break;

@@ -1,6 +1,8 @@
 export { RealtimeChannel } from "./channel.js";
 export type { ChannelEventName, ChannelEvents, ChannelHandler, ChannelState, Loader } from "./channel.js";
 export { WebSocketClient } from "./client.js";
+export { RealtimeCollection } from "./collection.js";
+export type { AnyRecord, CollectionChange, CollectionEvents, NewRecord, Patch, SyncReason } from "./collection.js";
 export type {
   ClientEventName,
   ClientEvents,
@@ -14,5 +16,7 @@ export type { ErrorCode, ErrorDetails } from "./errors.js";
 export { RealtimeManager, realtimeManager } from "./manager.js";
 export type { ChannelMessage, Gap, Message, Position, Receipt } from "./message.js";
 export type { ClientOptions, InboxOptions, QueueOptions, ReconnectOptions, TokenProvider } from "./options.js";
+export { RealtimePresence } from "./presence.js";
+export type { PresenceEvents, PresenceInfo, PresenceStatus, PresenceUser } from "./presence.js";
 export type { StalledHandler } from "./stalls.js";
 export type { Dump, Quality, Stats, Status } from "./stats.js";

@@ -37,11 +37,13 @@ export class RealtimeManager {
   }
 
   /** The channel with this name of the connection. */
-  channel<Events extends object = Record<string, any>>(name: string): RealtimeChannel<Events> {
+  channel<Events extends object = Record<string, any>, User extends object = Record<string, any>>(
+    name: string,
+  ): RealtimeChannel<Events, User> {
     if (this.#client === undefined) {
       throw new RealtimeError("closed", "the manager has no connection: call initialize(url) first");
     }
-    return this.#client.channel<Events>(name);
+    return this.#client.channel<Events, User>(name);
   }
 
   /** Adds a handler, before or after `initialize`; it stays over another `initialize`. The function it returns removes it. */

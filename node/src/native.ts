@@ -39,6 +39,29 @@ export interface NativeClient {
   loadOn(channel: number, gaps: boolean, initial: boolean): void;
   /** Answers the report `load`: the snapshot contains everything up to `offset`, where that is known. */
   loaded(channel: number, load: number, epoch: string | null, offset: number | null): void;
+  /** The number of the presence of a channel, and of a collection. */
+  presence(channel: string): number;
+  collection(channel: string, name: string): number;
+  /** Subscribes to one of these; `unsubscribe` ends it. */
+  watch(stream: number): void;
+  /** Shows records, a JSON array, until the server's are here; returns them as JSON: `[{id, version, record}]`. */
+  seed(collection: number, records: string): string;
+  track(request: number, presence: number, key: string | null, status: string, state: string): void;
+  updatePresence(request: number, presence: number, status: string | null, patch: string | null): void;
+  untrack(request: number, presence: number): void;
+  isTracked(presence: number): boolean;
+  /**
+   * Changes a record: `insert` (with the record), `update` (with a patch), `remove`. Returns what is shown now as JSON,
+   * `{id, version, revision?, record?}`; `null` where there is no room and the policy is to wait.
+   */
+  mutate(
+    request: number,
+    collection: number,
+    op: string,
+    id: string | null,
+    payload: string | null,
+    ifRevision: number | null,
+  ): string | null;
   answerToken(request: number, token: string | null, error: string | null): void;
   stats(): string;
   dump(): string;

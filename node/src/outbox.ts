@@ -1,13 +1,19 @@
-import { RealtimeError, fromNative, native as call } from "./errors.js";
+import { RealtimeError, fromNative, native as call, translate } from "./errors.js";
 import type { Receipt } from "./message.js";
 import type { NativeClient, SendOutcome } from "./native.js";
 import type { QueueOptions } from "./options.js";
 import { encodeBinary, encodeJson } from "./payload.js";
-import { Sending } from "./sending.js";
+import { Sending, type Answer } from "./sending.js";
 
 /** A burst is handed over in a microtask, or sooner once it is this large. */
 const BURST_MESSAGES = 1024;
 const BURST_CHARACTERS = 64 * 1024;
+
+/** Requests that are made at once have numbers from here on. */
+const CALLS = 2 ** 52;
+
+/** Gives a request to the engine at once; `false` where it has no room. @internal */
+export type Attempt = (request: number) => boolean;
 
 const encoder = new TextEncoder();
 
@@ -23,9 +29,14 @@ export class Outbox {
   /** Whether sends wait for room in the native outbox. */
   readonly #waits: boolean;
   readonly #durable: boolean;
-  readonly #pending = new Map<number, Sending>();
-  /** One string of two lines a message, not handed over yet; the last request number belongs to the last of them. */
-  #lines: string[] = [];
+  readonly #pending = new Map<number, Sending<any>>();
+  /**
+   * One string of two lines a message, or what makes a call, not handed over yet; the last request number belongs to the last
+   * of them.
+   */
+  #lines: (string | (() => boolean))[] = [];
+  #waitingCalls = 0;
+  #lastCall = CALLS;
   #characters = 0;
   /** The bytes that belong to the empty payload lines, in order. */
   #binaries: Buffer[] = [];
@@ -83,6 +94,40 @@ export class Outbox {
       } catch (error) {
         sending.fail(error as RealtimeError, this.#report);
       }
+    }
+    return sending;
+  }
+
+  /** Makes a request at once: one that needs no room. */
+  request<T>(make: (request: number) => void, answer: Answer<T>): Promise<T> {
+    const sending = new Sending(undefined, answer);
+    try {
+      make(this.#lastCall + 1);
+      this.#pending.set(++this.#lastCall, sending);
+    } catch (error) {
+      sending.fail(translate(error) as RealtimeError, this.#report);
+    }
+    return sending;
+  }
+
+  /** Makes a call after what was sent before: at once where the native outbox has room, otherwise in its turn. */
+  call<T>(prepare: () => Attempt, answer: Answer<T>): Promise<T> {
+    const sending = new Sending(undefined, answer);
+    try {
+      const attempt = prepare();
+      const run = (): boolean => {
+        const request = ++this.#lastCall;
+        const taken = attempt(request);
+        if (taken) this.#pending.set(request, sending);
+        return taken;
+      };
+      this.flush();
+      if (this.#lines.length > 0 || !run()) {
+        this.#checkRoom(0);
+        this.#wait(sending, run);
+      }
+    } catch (error) {
+      sending.fail(translate(error) as RealtimeError, this.#report);
     }
     return sending;
   }
@@ -146,9 +191,32 @@ export class Outbox {
     }
   }
 
+  #wait(sending: Sending<any>, run: () => boolean): void {
+    const number = ++this.#lastRequest;
+    this.#pending.set(number, sending);
+    this.#lines.push(() => {
+      try {
+        if (!run()) return false;
+        this.#pending.delete(number);
+      } catch (error) {
+        this.fail(number, translate(error) as RealtimeError);
+      }
+      return true;
+    });
+    this.#waitingCalls++;
+    this.#full = true;
+  }
+
   #handOver(): void {
     const all = this.#lines;
-    const burst = all.length > BURST_MESSAGES ? all.slice(0, BURST_MESSAGES) : all;
+    const call = this.#waitingCalls > 0 ? all.findIndex((line) => typeof line !== "string") : -1;
+    if (call === 0) {
+      this.#full = !(all[0] as () => boolean)();
+      if (!this.#full) this.#dropHanded(1);
+      return;
+    }
+    const count = Math.min(call < 0 ? all.length : call, BURST_MESSAGES);
+    const burst = all.length > count ? all.slice(0, count) : all;
     const first = this.#lastRequest - all.length + 1;
     const text = this.#native.send(first, burst.join(""), this.#binaries, this.#waits);
     const outcome: SendOutcome = text === null ? { handled: burst.length, errors: [] } : JSON.parse(text);
@@ -160,6 +228,7 @@ export class Outbox {
   #dropHanded(handled: number): void {
     if (handled === this.#lines.length) {
       this.#lines = [];
+      this.#waitingCalls = 0;
       this.#binaries = [];
       this.#characters = 0;
       this.#binaryBytes = 0;
@@ -168,6 +237,10 @@ export class Outbox {
     let binaries = 0;
     for (let index = 0; index < handled; index++) {
       const line = this.#lines[index]!;
+      if (typeof line !== "string") {
+        this.#waitingCalls--;
+        continue;
+      }
       this.#characters -= line.length;
       // Only the payload line of bytes is empty.
       if (line.endsWith("\n\n")) this.#binaryBytes -= this.#binaries[binaries++]!.length;
@@ -189,7 +262,7 @@ export class Outbox {
     return (this.#lastHead = /[\u0000-\u001f"]/.test(event) ? JSON.stringify(event) : event);
   }
 
-  #take(request: number): Sending | undefined {
+  #take(request: number): Sending<any> | undefined {
     const sending = this.#pending.get(request);
     this.#pending.delete(request);
     return sending;

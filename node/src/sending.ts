@@ -2,22 +2,36 @@ import { inspect, type InspectOptions } from "node:util";
 import type { RealtimeError } from "./errors.js";
 import type { Receipt } from "./message.js";
 
+/** What becomes of a request that is no send. @internal */
+export interface Answer<T> {
+  /** What the receipt comes to. */
+  value: (receipt: Receipt) => T;
+  /** It has failed. */
+  failed?: () => void;
+  /** It has failed, and nobody waits for it. */
+  unseen: (error: RealtimeError) => void;
+}
+
 /**
- * The promise of a receipt. It becomes a real promise only where somebody asks (`await`, `then`): a send that nobody
- * waits for costs none. A failure that nobody has asked for a tick later is reported instead of crashing the process.
+ * The promise of a receipt, or of what it comes to. It becomes a real promise only where somebody asks (`await`, `then`): a
+ * send that nobody waits for costs none. A failure that nobody has asked for a tick later is reported instead of crashing the
+ * process.
  *
  * @internal
  */
-export class Sending implements Promise<Receipt> {
+export class Sending<T = Receipt> implements Promise<T> {
   readonly channel: string | undefined;
-  #outcome: Receipt | RealtimeError | undefined;
+  readonly #answer: Answer<T> | undefined;
+  #outcome: T | RealtimeError | undefined;
+  #done = false;
   #failed = false;
-  #promise: Promise<Receipt> | undefined;
-  #resolve: ((receipt: Receipt) => void) | undefined;
+  #promise: Promise<T> | undefined;
+  #resolve: ((value: T) => void) | undefined;
   #reject: ((error: RealtimeError) => void) | undefined;
 
-  constructor(channel: string | undefined) {
+  constructor(channel: string | undefined, answer?: Answer<T>) {
     this.channel = channel;
+    this.#answer = answer;
   }
 
   get [Symbol.toStringTag](): string {
@@ -25,45 +39,48 @@ export class Sending implements Promise<Receipt> {
   }
 
   succeed(receipt: Receipt): void {
-    this.#outcome = receipt;
-    this.#resolve?.(receipt);
+    const value = this.#answer === undefined ? (receipt as T) : this.#answer.value(receipt);
+    this.#outcome = value;
+    this.#done = true;
+    this.#resolve?.(value);
   }
 
   /** Fails it; `report` is called where nobody waits for it. */
   fail(error: RealtimeError, report: (error: RealtimeError) => void): void {
+    this.#answer?.failed?.();
     this.#outcome = error;
-    this.#failed = true;
+    this.#done = this.#failed = true;
     if (this.#reject !== undefined) this.#reject(error);
-    else setImmediate(() => this.#promise === undefined && report(error));
+    else setImmediate(() => this.#promise === undefined && (this.#answer?.unseen ?? report)(error));
   }
 
-  then<T = Receipt, F = never>(
-    onfulfilled?: ((receipt: Receipt) => T | PromiseLike<T>) | null,
+  then<V = T, F = never>(
+    onfulfilled?: ((value: T) => V | PromiseLike<V>) | null,
     onrejected?: ((reason: any) => F | PromiseLike<F>) | null,
-  ): Promise<T | F> {
+  ): Promise<V | F> {
     return this.#real().then(onfulfilled, onrejected);
   }
 
-  catch<F = never>(onrejected?: ((reason: any) => F | PromiseLike<F>) | null): Promise<Receipt | F> {
+  catch<F = never>(onrejected?: ((reason: any) => F | PromiseLike<F>) | null): Promise<T | F> {
     return this.#real().catch(onrejected);
   }
 
-  finally(onfinally?: (() => void) | null): Promise<Receipt> {
+  finally(onfinally?: (() => void) | null): Promise<T> {
     return this.#real().finally(onfinally);
   }
 
   [inspect.custom](_depth: number, options: InspectOptions): string {
-    if (this.#outcome === undefined) return "Promise { <pending> }";
+    if (!this.#done) return "Promise { <pending> }";
     return `Promise { ${this.#failed ? "<rejected> " : ""}${inspect(this.#outcome, options)} }`;
   }
 
-  #real(): Promise<Receipt> {
+  #real(): Promise<T> {
     return (this.#promise ??= new Promise((resolve, reject) => {
-      if (this.#outcome === undefined) {
+      if (!this.#done) {
         this.#resolve = resolve;
         this.#reject = reject;
       } else if (this.#failed) reject(this.#outcome);
-      else resolve(this.#outcome as Receipt);
+      else resolve(this.#outcome as T);
     }));
   }
 }

@@ -13,12 +13,14 @@ import os as _os
 
 from ._channel import Loader, RealtimeChannel
 from ._client import WebSocketClient
+from ._collection import CollectionChange, RealtimeCollection
 from ._emitter import Handler
 from ._errors import RealtimeError
 from ._iterator import MessageIterator
 from ._manager import RealtimeManager, realtime_manager
 from ._options import Options
 from ._outbox import Pending
+from ._presence import PresenceStatus, PresenceUser, RealtimePresence
 from ._realtime import VERSION as __version__
 from ._realtime import Message, Receipt
 from ._realtime import note_fork as _note_fork
@@ -27,6 +29,7 @@ from ._types import ChannelState, Closed, Gap, Opened, Position, Quality, Stalle
 __all__ = [
     "ChannelState",
     "Closed",
+    "CollectionChange",
     "Gap",
     "Handler",
     "Loader",
@@ -36,10 +39,14 @@ __all__ = [
     "Options",
     "Pending",
     "Position",
+    "PresenceStatus",
+    "PresenceUser",
     "Quality",
     "RealtimeChannel",
+    "RealtimeCollection",
     "RealtimeError",
     "RealtimeManager",
+    "RealtimePresence",
     "Receipt",
     "StalledHandler",
     "Stats",

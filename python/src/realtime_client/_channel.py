@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, overload
 
+from ._collection import RealtimeCollection, RecordT
 from ._emitter import Emitter, Listener
 from ._errors import RealtimeError
 from ._iterator import MessageIterator, Tap
 from ._ordered import Ordered, Ticket, is_ending
 from ._outbox import Pending
+from ._presence import RealtimePresence
 from ._realtime import Message, Receipt
+from ._stream import Stream
 from ._types import ChannelState, Gap, Position
 
 if TYPE_CHECKING:
@@ -58,6 +61,8 @@ class RealtimeChannel(Emitter):
         self._load_at_first = False
         self._loading: Mapping[str, Any] | None = None
         """The load that the engine waits for."""
+        self._presence: RealtimePresence | None = None
+        self._collections: dict[str, RealtimeCollection[Any]] = {}
 
     # What an application calls.
 
@@ -70,6 +75,48 @@ class RealtimeChannel(Emitter):
     def state(self) -> ChannelState:
         """What it is doing."""
         return self._state
+
+    @property
+    def presence(self) -> RealtimePresence:
+        """Who is present in the channel. Needs no subscription."""
+        if self._presence is None:
+            self._presence = RealtimePresence(self)
+            if self._client._link is not None:
+                self._presence._linked(self._client._link)
+        return self._presence
+
+    @overload
+    def collection(
+        self, name: str, *, initial_data: Iterable[Mapping[str, Any]] | None = None
+    ) -> RealtimeCollection[dict[str, Any]]: ...
+    @overload
+    def collection(
+        self, name: str, type: type[RecordT], *, initial_data: Iterable[RecordT] | None = None
+    ) -> RealtimeCollection[RecordT]: ...
+    def collection(
+        self, name: str, type: Any = None, *, initial_data: Iterable[Mapping[str, Any]] | None = None
+    ) -> RealtimeCollection[Any]:
+        """The collection of this name, always the same object, kept in sync from now on. Needs no subscription.
+
+        `type` is for type checkers: the `TypedDict` of the records. `initial_data` is shown until the server's records
+        are here, such as those that were rendered into a page; it counts where the collection is asked for first.
+        Raises `invalid_name` and `invalid_record`.
+        """
+        collection = self._collections.get(name)
+        if collection is None:
+            _check_name(name, "collection")
+            collection = RealtimeCollection(self, name)
+            link = self._client._link
+            if initial_data is not None:
+                # What it may be is the engine's to say.
+                link = link or self._client._make_link()
+            if link is not None:
+                collection._linked(link)
+                if initial_data is not None:
+                    collection._seed(link, initial_data)
+            self._collections[name] = collection
+        collection._watch()
+        return collection
 
     def subscribe(self) -> Pending[None]:
         """Subscribes; await it to know that messages flow. It lasts over reconnects. Idempotent.
@@ -289,6 +336,11 @@ class RealtimeChannel(Emitter):
             epoch, offset = position or (None, None)
             self._client._link.native.loaded(self._id, report["load"], epoch, offset)
 
+    def _all_streams(self) -> Iterator[Stream]:
+        if self._presence is not None:
+            yield self._presence
+        yield from self._collections.values()
+
     def _disconnected(self, error: RealtimeError) -> None:
         """The application has disconnected the client."""
         self._fail_ready(error)
@@ -340,14 +392,14 @@ def _position(result: object) -> tuple[str | None, int] | None:
     return epoch, offset
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, what: str = "channel") -> None:
     if not isinstance(name, str):
-        raise RealtimeError("invalid_name", f"a channel name must be a string, not {type(name).__name__}")
+        raise RealtimeError("invalid_name", f"a {what} name must be a string, not {type(name).__name__}")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise RealtimeError(
-            "invalid_name", "the channel name holds a lone surrogate, which UTF-8 does not have"
+            "invalid_name", f"the {what} name holds a lone surrogate, which UTF-8 does not have"
         ) from None
     if not 1 <= size <= _MAX_NAME_BYTES:
-        raise RealtimeError("invalid_name", f"a channel name must have 1 to {_MAX_NAME_BYTES} UTF-8 bytes, not {size}")
+        raise RealtimeError("invalid_name", f"a {what} name must have 1 to {_MAX_NAME_BYTES} UTF-8 bytes, not {size}")

@@ -11,14 +11,17 @@ from typing import Any, Literal, TypeVar
 
 from ._calls import Calls
 from ._channel import RealtimeChannel
+from ._collection import RealtimeCollection
 from ._emitter import Emitter, Listener
 from ._errors import RealtimeError, error_from_report
 from ._link import Link
 from ._options import TokenProvider, write_options
 from ._ordered import Ticket
-from ._outbox import Outbox, Pending
+from ._outbox import Attempt, Outbox, Pending
+from ._presence import RealtimePresence
 from ._realtime import Encoded, Message, Receipt, encode
 from ._stalls import Stalls
+from ._stream import Stream
 from ._tokens import Tokens
 from ._types import NO_STATS, Closed, Opened, Stats, Status, StatusChange, stats_from_report
 
@@ -160,6 +163,7 @@ class WebSocketClient(Emitter):
         self._outbox = Outbox()
         self._channels: dict[str, RealtimeChannel] = {}
         self._by_number: dict[int, RealtimeChannel] = {}
+        self._streams: dict[int, Stream] = {}
         self._link: Link | None = None
         self._seen = Status.DISCONNECTED
         """The status as the handlers know it."""
@@ -312,28 +316,38 @@ class WebSocketClient(Emitter):
             link = self._bind()
             loop = asyncio.get_running_loop()
         outbox = self._outbox
-        if outbox.waiting:
-            return self._wait_for_room(link, channel, event, payload)
-        if channel is None:
-            request = link.native.send(event, payload)
-        else:
-            request = link.native.publish(channel._id, event, payload)  # type: ignore[arg-type]
-        if request is None:
-            return self._wait_for_room(link, channel, event, payload)
         future: Pending[Receipt] = Pending(loop, self._calls.error)
-        outbox.futures[request] = future
-        return future
-
-    def _wait_for_room(
-        self, link: Link, channel: RealtimeChannel | None, event: str | None, payload: object
-    ) -> Pending[Receipt]:
-        if self._ended is not None:
-            raise self._ended._copy()
+        request = None
+        if not outbox.waiting:
+            if channel is None:
+                request = link.native.send(event, payload)
+            else:
+                request = link.native.publish(channel._id, event, payload)  # type: ignore[arg-type]
+        if request is not None:
+            outbox.futures[request] = future
+            return future
         # Now, so that what the caller changes later is not sent.
         encoded: Encoded = encode(payload)
-        future: Pending[Receipt] = Pending(asyncio.get_running_loop(), self._calls.error)
-        self._outbox.wait(link, future, None if channel is None else channel._id, event, encoded)
+        if channel is None:
+            self._wait_for_room(link, future, lambda link: link.native.send(event, encoded), len(encoded))
+        else:
+            number, name = channel._id, event or ""
+            self._wait_for_room(link, future, lambda link: link.native.publish(number, name, encoded), len(encoded))
         return future
+
+    def _send_in_turn(self, future: Pending[Any], attempt: Attempt, size: int) -> None:
+        """Gives something to the engine, or has it wait behind what waits for room."""
+        link = self._bind()
+        request = None if self._outbox.waiting else attempt(link)
+        if request is None:
+            self._wait_for_room(link, future, attempt, size)
+        else:
+            self._outbox.futures[request] = future
+
+    def _wait_for_room(self, link: Link, future: Pending[Any], attempt: Attempt, size: int) -> None:
+        if self._ended is not None:
+            raise self._ended._copy()
+        self._outbox.wait(link, future, attempt, size)
 
     # Event loop.
 
@@ -345,13 +359,7 @@ class WebSocketClient(Emitter):
             raise RealtimeError(
                 "unsupported", "a client needs a running event loop; call this from a coroutine or a callback of one"
             ) from None
-        link = self._link
-        if link is None:
-            link = self._link = Link(self._options, self._waits)
-            self._stalls.watch(link.native.take_overdue)
-            for channel in self._channels.values():
-                self._number(channel, link)
-            self._refresh_all_routes()
+        link = self._link or self._make_link()
         if link.loop is loop:
             return link
         link.native.check_process()
@@ -367,7 +375,17 @@ class WebSocketClient(Emitter):
             self._reset_handlers()
             for channel in self._channels.values():
                 channel._forget_loop()
+                for stream in channel._all_streams():
+                    stream._forget_loop()
         link.attach(loop, self._drain)
+        return link
+
+    def _make_link(self) -> Link:
+        link = self._link = Link(self._options, self._waits)
+        self._stalls.watch(link.native.take_overdue)
+        for channel in self._channels.values():
+            self._number(channel, link)
+        self._refresh_all_routes()
         return link
 
     def _drain(self) -> bool:
@@ -398,6 +416,8 @@ class WebSocketClient(Emitter):
         channel._id = link.native.channel(channel.name)
         self._by_number[channel._id] = channel
         channel._linked(link)
+        for stream in channel._all_streams():
+            stream._linked(link)
 
     def _pending(self) -> Pending[None]:
         return Pending(asyncio.get_running_loop(), self._calls.error)
@@ -405,6 +425,8 @@ class WebSocketClient(Emitter):
     def _end_channels(self, error: RealtimeError) -> None:
         for channel in self._channels.values():
             channel._disconnected(error)
+            for stream in channel._all_streams():
+                stream._disconnected(error)
 
     # Handlers.
 
@@ -491,8 +513,18 @@ class WebSocketClient(Emitter):
 
     def _send_failed(self, request: int, report: Mapping[str, Any]) -> None:
         future = self._outbox.futures.pop(request, None)
-        if future is not None and not future.done():
-            future.set_exception(error_from_report(report))
+        if future is not None:
+            future.fail(error_from_report(report))
+
+    def _change(self, number: int, *change: Any) -> bool:
+        """A change of a collection. `True` where it is consumed later."""
+        stream = self._streams.get(number)
+        return isinstance(stream, RealtimeCollection) and stream._on_change(*change)
+
+    def _presence(self, number: int, report: Mapping[str, Any], size: int) -> bool:
+        """A change of who is present. `True` where it is consumed later."""
+        stream = self._streams.get(number)
+        return isinstance(stream, RealtimePresence) and stream._on_presence(report, size)
 
     def _report(self, report: Mapping[str, Any]) -> None:
         getattr(self, f"_on_{report['type']}")(report)
@@ -530,8 +562,9 @@ class WebSocketClient(Emitter):
 
     def _on_channel(self, report: Mapping[str, Any]) -> None:
         channel = self._by_number.get(report["channel"])
-        if channel is not None:
-            channel._on_state(report["state"], error_from_report(report["error"]) if "error" in report else None)
+        told = channel or self._streams.get(report["channel"])
+        if told is not None:
+            told._on_state(report["state"], error_from_report(report["error"]) if "error" in report else None)
 
     def _on_gap(self, report: Mapping[str, Any]) -> None:
         channel = self._by_number.get(report["channel"])
@@ -542,6 +575,16 @@ class WebSocketClient(Emitter):
         channel = self._by_number.get(report["channel"])
         if channel is not None:
             channel._on_load(report)
+
+    def _on_synced(self, report: Mapping[str, Any]) -> None:
+        stream = self._streams.get(report["channel"])
+        if isinstance(stream, RealtimeCollection):
+            stream._on_sync(report["reason"])
+
+    def _on_diverged(self, report: Mapping[str, Any]) -> None:
+        stream = self._streams.get(report["channel"])
+        if isinstance(stream, RealtimeCollection):
+            stream._on_diverged(report["offset"])
 
     def _on_writable(self, report: Mapping[str, Any]) -> None:
         if self._link is not None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ._frozen import freeze
+
 
 class RealtimeError(Exception):
     """A failure of a client, a channel or a send.
@@ -18,6 +20,10 @@ class RealtimeError(Exception):
     """The WebSocket close code, where a close caused it."""
     retry_after: float | None
     """Seconds after which to try again, where the server said so."""
+    current: Mapping[str, Any] | None
+    """The record as the server has it, with `"conflict"`; `None` where it has none."""
+    revision: int | None
+    """The revision of that record."""
 
     def __init__(
         self,
@@ -26,24 +32,39 @@ class RealtimeError(Exception):
         status: int | None = None,
         close_code: int | None = None,
         retry_after: float | None = None,
+        current: Mapping[str, Any] | None = None,
+        revision: int | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.close_code = close_code
         self.retry_after = retry_after
+        self.current = current
+        self.revision = revision
 
     def __repr__(self) -> str:
         return f"RealtimeError({self.code!r}, {str(self)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RealtimeError, (self.code, str(self), self.status, self.close_code, self.retry_after)
+        return RealtimeError, self._arguments()
 
     def _copy(self) -> RealtimeError:
         """The same for another waiter: an exception that is raised twice would collect both tracebacks."""
-        copy = RealtimeError(self.code, str(self), self.status, self.close_code, self.retry_after)
+        copy = RealtimeError(*self._arguments())
         copy.__cause__ = self.__cause__
         return copy
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (
+            self.code,
+            str(self),
+            self.status,
+            self.close_code,
+            self.retry_after,
+            self.current,
+            self.revision,
+        )
 
 
 def error_from_report(report: Mapping[str, Any]) -> RealtimeError:
@@ -55,4 +76,6 @@ def error_from_report(report: Mapping[str, Any]) -> RealtimeError:
         report.get("status"),
         report.get("closeCode"),
         None if retry_after is None else retry_after / 1000,
+        freeze(report.get("record")),
+        report.get("revision"),
     )

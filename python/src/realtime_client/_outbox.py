@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._errors import RealtimeError
-from ._realtime import Encoded, Receipt
 
 if TYPE_CHECKING:
     from ._link import Link
 
 T = TypeVar("T")
+
+Attempt = Callable[["Link"], "int | None"]
+"""Gives a send to the engine; returns the number of the request, or `None` where there is no room."""
 
 
 class Pending(asyncio.Future[T]):
@@ -36,54 +38,53 @@ class Pending(asyncio.Future[T]):
             if error is not None and not loop.is_closed():
                 loop.call_soon_threadsafe(self._unseen, error)
 
+    def fail(self, error: BaseException) -> None:
+        """Ends it with an error, where nobody has cancelled it."""
+        if not self.done():
+            self.set_exception(error)
+
 
 class Outbox:
     """Sends on their way: those that the engine has, by number, and those that wait for room there, in order."""
 
     def __init__(self) -> None:
-        self.futures: dict[int, Pending[Receipt]] = {}
-        self.waiting: deque[tuple[Pending[Receipt], int | None, str | None, Encoded]] = deque()
+        self.futures: dict[int, Pending[Any]] = {}
+        self.waiting: deque[tuple[Pending[Any], Attempt, int]] = deque()
         self.waiting_bytes = 0
 
-    def wait(
-        self, link: Link, future: Pending[Receipt], channel: int | None, event: str | None, payload: Encoded
-    ) -> None:
+    def wait(self, link: Link, future: Pending[Any], attempt: Attempt, size: int) -> None:
         """Puts a send behind those that wait. Raises `queue_full` where no more may."""
-        link.native.wait_in_line(len(self.waiting), self.waiting_bytes, len(payload))
-        self.waiting.append((future, channel, event, payload))
-        self.waiting_bytes += len(payload)
+        link.native.wait_in_line(len(self.waiting), self.waiting_bytes, size)
+        self.waiting.append((future, attempt, size))
+        self.waiting_bytes += size
 
     def pump(self, link: Link) -> None:
         """Moves what fits now into the engine."""
         while self.waiting:
-            future, channel, event, payload = self.waiting[0]
+            future, attempt, size = self.waiting[0]
             if not future.done():
                 try:
-                    request = (
-                        link.native.send(event, payload)
-                        if channel is None
-                        else link.native.publish(channel, event or "", payload)
-                    )
+                    request = attempt(link)
                 except RealtimeError as error:
                     # Its traceback holds this frame, which holds the future: a failure that nobody looks at would be
                     # told only once the garbage collector finds the circle.
-                    future.set_exception(error.with_traceback(None))
+                    future.fail(error.with_traceback(None))
                 else:
                     if request is None:
                         return
                     self.futures[request] = future
             self.waiting.popleft()
-            self.waiting_bytes -= len(payload)
+            self.waiting_bytes -= size
 
     def fail_all(self, error: RealtimeError) -> None:
         """Fails everything; only for a client that cannot say what became of it any more."""
-        pending: list[Any] = [*self.futures.values(), *(entry[0] for entry in self.waiting)]
+        pending: list[Pending[Any]] = [*self.futures.values(), *(entry[0] for entry in self.waiting)]
         self.futures.clear()
         self.waiting.clear()
         self.waiting_bytes = 0
         for future in pending:
-            if not future.done() and not future.get_loop().is_closed():
-                future.set_exception(error._copy())
+            if not future.get_loop().is_closed():
+                future.fail(error._copy())
 
     @property
     def is_empty(self) -> bool:
