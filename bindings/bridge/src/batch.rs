@@ -1,6 +1,6 @@
 //! A batch of what happened: flat records over one buffer.
 
-use realtime_client::{ChannelMessage, Data, DirectMessage};
+use realtime_client::{Change, ChangeKind, ChannelMessage, Data, DirectMessage, PresenceChange};
 
 /// A batch is handed out once its texts and payloads have this many bytes; the message that crosses the line is still in it.
 pub(crate) const FULL: usize = 96 << 10;
@@ -17,13 +17,19 @@ pub enum Kind {
     Receipt,
     /// A send failed for good: `request`; `payload` is the error as JSON.
     SendFailed,
+    /// A change of a collection: `channel`, `event` (the id of the record), `payload` (the record, where `has_record`),
+    /// `offset` (its revision), `request` (the number of the change), `size`, `confirms`, `initial`, `local`.
+    Change,
+    /// A change of a presence: `channel`, `payload` (`{join?, update?, leave?, sync}`, lists of users), `size`.
+    Presence,
     /// Anything else, all of it rare: `payload` is one JSON object with a `type`.
     ///
     /// `status {status, error?, retryIn?}`, `open {dialect, connection?, resumed, user?}`,
     /// `close {code, reason, reconnecting}`, `error {error}`, `channel {channel, state, error?}`,
     /// `gap {channel, reason, epoch, previousEpoch?, from?, to?}`, `load {load, …}` (otherwise as `gap`), `writable {}`,
-    /// `token {request}`,
-    /// `stalled {duration}`. An error is `{code, message, status?, closeCode?, retryAfter?}`; times are milliseconds.
+    /// `token {request}`, `synced {channel, reason}`, `diverged {channel, offset}`,
+    /// `stalled {duration}`. An error is `{code, message, status?, closeCode?, retryAfter?, revision?, record?}`; times are
+    /// milliseconds.
     Report,
 }
 
@@ -40,6 +46,14 @@ pub struct Record {
     pub duplicate: bool,
     /// Of a channel message: the backend named no channel, and the same message came as `Direct` just before.
     pub implied: bool,
+    /// Of a change of a collection: there is a record.
+    pub has_record: bool,
+    /// Of a change of a collection: only its revision is another.
+    pub confirms: bool,
+    /// Of a change of a collection: it belongs to the first snapshot.
+    pub initial: bool,
+    /// Of a change of a collection: this client caused it.
+    pub local: bool,
     has_event: bool,
     has_user: bool,
     pub channel: u32,
@@ -72,7 +86,7 @@ impl Batch {
         &self.bytes
     }
 
-    /// The event (of a receipt: the epoch), in UTF-8.
+    /// The event (of a receipt: the epoch, of a change: the id of the record), in UTF-8.
     pub fn event(&self, record: &Record) -> Option<&[u8]> {
         record.has_event.then(|| &self.bytes[record.start..record.event_end])
     }
@@ -124,6 +138,25 @@ impl Batch {
         record.size = message.size;
     }
 
+    pub(crate) fn change(&mut self, change: &Change) {
+        let payload = change.record.as_deref().unwrap_or_default();
+        let record = self.push(Kind::Change, Some(change.key.as_bytes()), None, payload);
+        record.channel = change.collection.0;
+        record.has_record = change.record.is_some();
+        record.confirms = change.kind == ChangeKind::Confirm;
+        record.initial = change.initial;
+        record.local = change.local;
+        record.offset = change.revision;
+        record.request = change.version;
+        record.size = change.size;
+    }
+
+    pub(crate) fn presence(&mut self, change: &PresenceChange) {
+        let record = self.push(Kind::Presence, None, None, &change.json);
+        record.channel = change.presence.0;
+        record.size = change.size;
+    }
+
     pub(crate) fn receipt(&mut self, receipt: &realtime_engine::Receipt) {
         let epoch = receipt.epoch.as_ref().map(|epoch| epoch.as_bytes());
         let record = self.push(Kind::Receipt, epoch, None, &[]);
@@ -155,6 +188,10 @@ impl Batch {
             acknowledged: false,
             duplicate: false,
             implied: false,
+            has_record: false,
+            confirms: false,
+            initial: false,
+            local: false,
             has_event: event.is_some(),
             has_user: user.is_some(),
             channel: 0,

@@ -4,7 +4,10 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
-use realtime_client::{ChannelId, Covered, Data, Driver, Error, Handle, LoadOn, RequestId, Status, Text};
+use realtime_client::{
+    Change, ChannelId, Covered, Data, Driver, Error, ErrorKind, Handle, LoadOn, Mutation, PresenceStatus, RequestId,
+    Status, Text,
+};
 
 use crate::batch::Batch;
 use crate::fork::{Origin, forked};
@@ -126,6 +129,91 @@ impl Connection {
         }
     }
 
+    /// The number of the presence of a channel: a stream of its own.
+    pub fn presence(&self, channel: &str) -> Result<u32, Error> {
+        self.check()?;
+        self.handle.presence(channel).map(|id| id.0)
+    }
+
+    /// The number of a collection of a channel: a stream of its own.
+    pub fn collection(&self, channel: &str, name: &str) -> Result<u32, Error> {
+        self.check()?;
+        self.handle.collection(channel, name).map(|id| id.0)
+    }
+
+    /// Subscribes to a presence or a collection, until [`Connection::unsubscribe`].
+    pub fn watch(&self, stream: u32) -> Result<(), Error> {
+        self.check()?;
+        self.handle.watch(ChannelId(stream));
+        Ok(())
+    }
+
+    /// Shows the records of a JSON array until the first snapshot of a collection is there.
+    pub fn seed(&self, collection: u32, initial: &[u8]) -> Result<Vec<Change>, Error> {
+        self.check()?;
+        self.handle.seed(ChannelId(collection), initial)
+    }
+
+    /// Makes the client present, as `status` and with `state`, a JSON object. Unless this and the next two fail, exactly one
+    /// `Receipt` or `SendFailed` with this `request` follows.
+    pub fn track(
+        &self,
+        request: u64,
+        presence: u32,
+        key: Option<&str>,
+        status: &str,
+        state: &[u8],
+    ) -> Result<(), Error> {
+        self.check()?;
+        self.handle.track(RequestId(request), ChannelId(presence), key, presence_status(status)?, state)
+    }
+
+    /// Changes the status of what is tracked, or fields of its state.
+    pub fn update_presence(
+        &self,
+        request: u64,
+        presence: u32,
+        status: Option<&str>,
+        patch: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        self.check()?;
+        let status = status.map(presence_status).transpose()?;
+        self.handle.update_presence(RequestId(request), ChannelId(presence), status, patch)
+    }
+
+    /// Ends being present.
+    pub fn untrack(&self, request: u64, presence: u32) -> Result<(), Error> {
+        self.check()?;
+        self.handle.untrack(RequestId(request), ChannelId(presence))
+    }
+
+    /// Whether the client is present, or will be once it is connected.
+    pub fn is_tracked(&self, presence: u32) -> bool {
+        self.check().is_ok() && self.handle.is_tracked(ChannelId(presence))
+    }
+
+    /// Changes a record: `op` is `insert` (with the record), `update` (with a patch) or `remove`. What is shown now comes back at
+    /// once; `queue_full` and how it ends are as with [`Connection::publish`].
+    pub fn mutate(
+        &self,
+        request: u64,
+        collection: u32,
+        op: &str,
+        key: Option<&str>,
+        payload: &[u8],
+        if_revision: Option<u64>,
+    ) -> Result<Change, Error> {
+        self.check()?;
+        let key = key.unwrap_or_default();
+        let mutation = match op {
+            "insert" => Mutation::Insert { record: payload },
+            "update" => Mutation::Update { key, patch: payload },
+            "remove" => Mutation::Remove { key },
+            _ => return Err(Error::new(ErrorKind::InvalidOption, format!("there is no change of a record {op:?}"))),
+        };
+        self.handle.mutate(RequestId(request), ChannelId(collection), mutation, if_revision)
+    }
+
     /// Answers a `token` report: a token, none, or why there is none.
     pub fn answer_token(&self, request: u64, result: Result<Option<String>, String>) {
         if self.check().is_ok() {
@@ -194,6 +282,18 @@ impl Drop for Connection {
             self.close();
             // SAFETY: not used again.
             unsafe { ManuallyDrop::drop(&mut self.handle) };
+        }
+    }
+}
+
+fn presence_status(name: &str) -> Result<PresenceStatus, Error> {
+    match name {
+        "online" => Ok(PresenceStatus::Online),
+        "away" => Ok(PresenceStatus::Away),
+        "busy" => Ok(PresenceStatus::Busy),
+        _ => {
+            let message = format!("a presence status is \"online\", \"away\" or \"busy\", not {name:?}");
+            Err(Error::new(ErrorKind::InvalidOption, message))
         }
     }
 }

@@ -242,6 +242,8 @@ impl Overflow {
             Event::Writable => (3, 0),
             // One at a time, since the next comes after its answer.
             Event::Load(load) => (4, load.gap.channel.0),
+            Event::Synced { collection, .. } => (5, collection.0),
+            Event::Diverged { collection, .. } => (6, collection.0),
             // An error, an open, a close: counted, since the last status says where it all ended.
             _ => {
                 self.dropped += 1;

@@ -5,9 +5,15 @@ use std::time::Duration;
 use realtime_client::{Error, Event, Gap, Load, Stats, Timestamp};
 use serde_json::{Map, Value, json};
 
-/// An error as `{code, message, status?, closeCode?, retryAfter?}`.
+/// An error as `{code, message, status?, closeCode?, retryAfter?, revision?, record?}`.
 pub fn error_json(error: &Error) -> String {
-    error_value(error).to_string()
+    let mut json = error_value(error).to_string();
+    if let Some(record) = &error.record {
+        // As it came: its numbers may be larger than those of a value in between.
+        json.pop();
+        json.push_str(&format!(r#","record":{}}}"#, String::from_utf8_lossy(record)));
+    }
+    json
 }
 
 /// The JSON of an event; `None` for the hot ones, which are records of their own.
@@ -52,6 +58,12 @@ pub(crate) fn event_json(event: &Event) -> Option<String> {
             let mut value = report("load", gap_fields(gap));
             value["load"] = json!(load);
             value
+        }
+        Event::Synced { collection, reason, .. } => {
+            report("synced", [("channel", Some(json!(collection.0))), ("reason", Some(json!(reason)))])
+        }
+        Event::Diverged { collection, offset } => {
+            report("diverged", [("channel", Some(json!(collection.0))), ("offset", Some(json!(offset)))])
         }
         Event::Writable => report("writable", []),
         _ => return None,
@@ -109,6 +121,7 @@ fn error_value(error: &Error) -> Value {
         ("status", error.status.map(|s| json!(s))),
         ("closeCode", error.close_code.map(|c| json!(c.0))),
         ("retryAfter", error.retry_after.map(millis)),
+        ("revision", error.revision.map(|revision| json!(revision))),
     ])
 }
 

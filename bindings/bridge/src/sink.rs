@@ -39,6 +39,8 @@ impl Host for Sink {
             Event::Message(message) => self.batch.message(message),
             Event::Direct(message) => self.batch.direct(message),
             Event::Receipt(receipt) => self.batch.receipt(receipt),
+            Event::Change(change) => self.batch.change(change),
+            Event::Presence(change) => self.batch.presence(change),
             Event::SendFailed { request, error } => self.batch.send_failed(request.0, &error_json(error)),
             _ => {
                 if let Some(report) = event_json(&event)

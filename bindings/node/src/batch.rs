@@ -12,6 +12,8 @@ const DIRECT: u32 = 1;
 const RECEIPT: u32 = 2;
 const FAILED: u32 = 3;
 const REPORT: u32 = 4;
+const CHANGE: u32 = 5;
+const PRESENCE: u32 = 6;
 /// The event (of a receipt: the epoch) is that of the record before of the same kind, and its text is left out.
 const SAME: u32 = 0x10;
 const BINARY: u32 = 0x20;
@@ -22,6 +24,11 @@ const DUPLICATE: u32 = 0x100;
 const NAMED: u32 = 0x200;
 /// The same message came before as one of the backend to this client.
 const IMPLIED: u32 = 0x400;
+/// Of a change: there is a record; only the revision is another; of the first snapshot; caused by this client.
+const RECORD: u32 = 0x800;
+const CONFIRMS: u32 = 0x1000;
+const INITIAL: u32 = 0x2000;
+const LOCAL: u32 = 0x4000;
 
 /// Converts batches, a part at a time where one has more records than the numbers have room for.
 #[derive(Debug, Default)]
@@ -90,7 +97,7 @@ impl Converter {
             binaries += usize::from(record.binary);
             row.copy_from_slice(&[
                 f64::from(flags),
-                if record.kind == Kind::Message { f64::from(record.channel) } else { -1.0 },
+                if matches!(record.kind, Kind::Direct | Kind::Receipt) { -1.0 } else { f64::from(record.channel) },
                 record.offset.map_or(-1.0, |offset| offset as f64),
                 record.timestamp.map_or(-1.0, |timestamp| timestamp as f64),
                 record.size as f64,
@@ -137,6 +144,20 @@ fn append<'batch>(
             close(json);
         }
     }
+    if record.kind == Kind::Change {
+        push_string(json, batch.event(record).unwrap_or_default());
+        close(json);
+        if record.has_record {
+            json.extend_from_slice(batch.payload(record));
+            close(json);
+        }
+        let flag = |set: bool, flag| if set { flag } else { 0 };
+        return CHANGE
+            | flag(record.has_record, RECORD)
+            | flag(record.confirms, CONFIRMS)
+            | flag(record.initial, INITIAL)
+            | flag(record.local, LOCAL);
+    }
     if record.implied {
         flags |= IMPLIED;
     }
@@ -157,11 +178,12 @@ fn append<'batch>(
                     | if record.duplicate { DUPLICATE } else { 0 }
             }
             Kind::SendFailed => FAILED,
+            Kind::Presence => PRESENCE,
             _ => REPORT,
         }
 }
 
-fn push_string(json: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn push_string(json: &mut Vec<u8>, text: &[u8]) {
     if text.iter().all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
         json.push(b'"');
         json.extend_from_slice(text);
@@ -171,7 +193,7 @@ fn push_string(json: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
+pub(crate) fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
     if bytes.is_ascii() {
         return env.create_string_latin1(bytes);
     }

@@ -14,7 +14,7 @@ use crate::error::thrown;
 /// One connection. Owned by one JavaScript environment; collected or torn down with it, which closes the socket.
 #[napi(js_name = "Client")]
 pub struct Client {
-    connection: Connection,
+    pub(crate) connection: Connection,
     converter: RefCell<Converter>,
 }
 

@@ -9,3 +9,4 @@ mod client;
 mod error;
 mod proxy;
 mod server;
+mod streams;

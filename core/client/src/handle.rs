@@ -2,8 +2,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use realtime_engine::{
-    ChannelId, ChannelState, Covered, Data, Error, ErrorKind, Input, LoadOn, RequestId, Session, Stats, Status, Text,
-    Timestamp, WhenFull,
+    Change, ChannelId, ChannelState, Covered, Data, Error, ErrorKind, Input, LoadOn, Mutation, PresenceStatus,
+    RequestId, Session, Stats, Status, Text, Timestamp, WhenFull,
 };
 
 use crate::shared::Shared;
@@ -117,6 +117,83 @@ impl Handle {
             session.loaded(now, channel, load, covered);
             Ok(())
         });
+    }
+
+    /// The presence of a channel: a stream of its own, which [`Handle::watch`] subscribes to.
+    pub fn presence(&self, channel: &str) -> Result<ChannelId, Error> {
+        self.change(|session, _| session.presence(channel))
+    }
+
+    /// A collection of a channel: a stream of its own, which [`Handle::watch`] subscribes to.
+    pub fn collection(&self, channel: &str, name: &str) -> Result<ChannelId, Error> {
+        self.change(|session, _| session.collection(channel, name))
+    }
+
+    /// Subscribes to a presence or a collection, until [`Handle::unsubscribe`]. Idempotent.
+    pub fn watch(&self, stream: ChannelId) {
+        let _ = self.change(|session, now| {
+            session.watch(now, stream);
+            Ok(())
+        });
+    }
+
+    /// Shows the records of a JSON array until the first snapshot of a collection is there.
+    pub fn seed(&self, collection: ChannelId, initial: &[u8]) -> Result<Vec<Change>, Error> {
+        self.change(|session, _| session.seed(collection, initial))
+    }
+
+    /// Makes the client present in a channel. Unless this and the next two fail, exactly one receipt or failure with this
+    /// `request` follows.
+    pub fn track(
+        &self,
+        request: RequestId,
+        presence: ChannelId,
+        key: Option<&str>,
+        status: PresenceStatus,
+        state: &[u8],
+    ) -> Result<(), Error> {
+        self.change(|session, now| session.track(now, request, presence, key, status, state))
+    }
+
+    /// Changes the status of what is tracked, or fields of its state.
+    pub fn update_presence(
+        &self,
+        request: RequestId,
+        presence: ChannelId,
+        status: Option<PresenceStatus>,
+        patch: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        self.change(|session, now| session.update_presence(now, request, presence, status, patch))
+    }
+
+    /// Ends being present.
+    pub fn untrack(&self, request: RequestId, presence: ChannelId) -> Result<(), Error> {
+        self.change(|session, now| session.untrack(now, request, presence))
+    }
+
+    /// Whether the client is present in a channel, or will be once it is connected.
+    pub fn is_tracked(&self, presence: ChannelId) -> bool {
+        self.shared.session().tracked(presence).is_some()
+    }
+
+    /// Changes a record of a collection, as it is shown at once and, later, as the server has it. Room in the outbox, and how it
+    /// ends, are as with [`Handle::publish`].
+    pub fn mutate(
+        &self,
+        request: RequestId,
+        collection: ChannelId,
+        mutation: Mutation<'_>,
+        if_revision: Option<u64>,
+    ) -> Result<Change, Error> {
+        let bytes = match mutation {
+            Mutation::Insert { record } => record.len(),
+            Mutation::Update { key, patch } => key.len() + patch.len(),
+            Mutation::Remove { key } => key.len(),
+        };
+        self.change(|session, now| {
+            let permit = self.reserve(session, bytes)?;
+            session.mutate(now, request, collection, mutation, if_revision, permit)
+        })
     }
 
     /// Answers [`Host::token`](crate::Host::token): a token, none, or why there is none.

@@ -86,8 +86,9 @@ pub use host::Host;
 pub use message::Message;
 pub use realtime_engine::wire::{CloseCode, ErrorCode, Window};
 pub use realtime_engine::{
-    ChannelId, ChannelMessage, ChannelState, Config, Covered, Data, DirectMessage, Error, ErrorKind, Event, Gap, Load,
-    LoadOn, Opened, Protocol, Quality, RequestId, Stats, Status, Text, Timestamp, Token, TokenPlacement, WhenFull,
+    Change, ChangeKind, ChannelId, ChannelMessage, ChannelState, Config, Covered, Data, DirectMessage, Error,
+    ErrorKind, Event, Gap, Load, LoadOn, Mutation, Opened, PresenceChange, PresenceStatus, Protocol, Quality,
+    RequestId, Stats, Status, Text, Timestamp, Token, TokenPlacement, WhenFull,
 };
 pub use receipt::Receipt;
 pub use subscription::{Messages, Subscription};
