@@ -171,15 +171,16 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
       () => {
         if (op !== "insert") checkName("record", id);
         const text = op === "remove" ? null : encodeJson(payload);
-        return (request) => {
-          const made = this.host.native.mutate(request, this.number, op, id ?? null, text, ifRevision ?? null);
+        return (request, wait) => {
+          const made = this.host.native.mutate(request, this.number, op, id ?? null, text, ifRevision ?? null, wait);
           if (made === null) return false;
           const change = JSON.parse(made) as Made;
           const record = deepFreeze(change.record) as Readonly<T> | undefined;
           mine = { id: change.id, record };
           this.#pending.set(change.id, (this.#pending.get(change.id) ?? 0) + 1);
           this.#view.called(change.id, change.version);
-          this.#apply(change.id, record, change.revision, true, false);
+          const { revision, confirms = false } = change;
+          this.#apply({ id: change.id, record, revision, confirms, local: true, rollback: false, size: 0 });
           return true;
         };
       },
@@ -196,27 +197,21 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
 
   #take({ id, record, revision, version, size, confirms, initial, local }: IncomingChange): void {
     const late = this.#view.isLate(id, version);
-    if (!late && record !== undefined && (confirms || initial)) {
-      this.#view.put(id, confirms && this.has(id) ? record : deepFreeze(record), revision, confirms);
-    } else if (!late && initial) {
-      this.#view.remove(id);
-    } else if (!late) {
-      return this.#apply(id, deepFreeze(record), revision, local, local, size);
+    if (!late) {
+      const shown = record === undefined ? undefined : (deepFreeze(record) as Readonly<T>);
+      // What was there from the beginning is told by `sync` alone.
+      if (!initial) return this.#apply({ id, record: shown, revision, confirms, local, rollback: local, size });
+      if (shown === undefined) this.#view.remove(id);
+      else this.#view.put(id, shown, revision);
     }
     if (size > 0) this.host.consumed(this.number, size);
   }
 
   /** Changes what is shown, and tells. */
-  #apply(
-    id: string,
-    record: Readonly<T> | undefined,
-    revision: number | undefined,
-    local: boolean,
-    rollback: boolean,
-    size = 0,
-  ): void {
-    const old = record === undefined ? this.#view.remove(id) : this.#view.put(id, record, revision);
-    if (record === undefined && old === undefined) {
+  #apply({ id, record, revision, confirms, local, rollback, size }: Shown<T>): void {
+    const same = confirms && this.has(id);
+    const old = record === undefined ? this.#view.remove(id) : this.#view.put(id, record, revision, same);
+    if (same || (record ?? old) === undefined) {
       if (size > 0) this.host.consumed(this.number, size);
       return;
     }
@@ -230,10 +225,22 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
   }
 }
 
+/** A change as it is to be shown. */
+interface Shown<T> {
+  id: string;
+  record: Readonly<T> | undefined;
+  revision: number | undefined;
+  confirms: boolean;
+  local: boolean;
+  rollback: boolean;
+  size: number;
+}
+
 /** A change as the native side makes it at once. */
 interface Made {
   id: string;
   version: number;
   revision?: number;
   record?: object;
+  confirms?: boolean;
 }

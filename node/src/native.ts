@@ -52,7 +52,7 @@ export interface NativeClient {
   isTracked(presence: number): boolean;
   /**
    * Changes a record: `insert` (with the record), `update` (with a patch), `remove`. Returns what is shown now as JSON,
-   * `{id, version, revision?, record?}`; `null` where there is no room and the policy is to wait.
+   * `{id, version, confirms?, revision?, record?}`; `null` where there is no room and the caller waits.
    */
   mutate(
     request: number,
@@ -61,6 +61,7 @@ export interface NativeClient {
     id: string | null,
     payload: string | null,
     ifRevision: number | null,
+    wait: boolean,
   ): string | null;
   answerToken(request: number, token: string | null, error: string | null): void;
   stats(): string;

@@ -12,8 +12,8 @@ const BURST_CHARACTERS = 64 * 1024;
 /** Requests that are made at once have numbers from here on. */
 const CALLS = 2 ** 52;
 
-/** Gives a request to the engine at once; `false` where it has no room. @internal */
-export type Attempt = (request: number) => boolean;
+/** Gives a request to the engine at once; `false` where it has no room, and `wait` says to wait for that. @internal */
+export type Attempt = (request: number, wait: boolean) => boolean;
 
 const encoder = new TextEncoder();
 
@@ -117,7 +117,7 @@ export class Outbox {
       const attempt = prepare();
       const run = (): boolean => {
         const request = ++this.#lastCall;
-        const taken = attempt(request);
+        const taken = attempt(request, this.#waits);
         if (taken) this.#pending.set(request, sending);
         return taken;
       };

@@ -287,13 +287,8 @@ impl Drop for Connection {
 }
 
 fn presence_status(name: &str) -> Result<PresenceStatus, Error> {
-    match name {
-        "online" => Ok(PresenceStatus::Online),
-        "away" => Ok(PresenceStatus::Away),
-        "busy" => Ok(PresenceStatus::Busy),
-        _ => {
-            let message = format!("a presence status is \"online\", \"away\" or \"busy\", not {name:?}");
-            Err(Error::new(ErrorKind::InvalidOption, message))
-        }
-    }
+    PresenceStatus::parse(name).ok_or_else(|| {
+        let message = format!("a presence status is \"online\", \"away\" or \"busy\", not {name:?}");
+        Error::new(ErrorKind::InvalidOption, message)
+    })
 }

@@ -27,7 +27,7 @@ pub use fork::note_fork;
 pub use options::Options;
 pub use proxy::EmbeddedProxy;
 pub use pulse::Overdue;
-pub use realtime_client::{Change, Data, Error, ErrorKind, Status};
+pub use realtime_client::{Change, ChangeKind, Data, Error, ErrorKind, Status};
 pub use realtime_engine::wire::ErrorCode;
 pub use report::error_json;
 pub use server::{EmbeddedServer, run_cli};

@@ -2,7 +2,7 @@
 
 use napi::{Env, JsString, Result};
 use napi_derive::napi;
-use realtime_bridge::{Change, ErrorKind};
+use realtime_bridge::{Change, ChangeKind, ErrorKind};
 
 use crate::batch::{push_string, text};
 use crate::client::Client;
@@ -97,6 +97,9 @@ fn push_change(json: &mut Vec<u8>, change: &Change) {
     json.extend_from_slice(br#"{"id":"#);
     push_string(json, change.key.as_bytes());
     json.extend_from_slice(format!(r#","version":{}"#, change.version).as_bytes());
+    if change.kind == ChangeKind::Confirm {
+        json.extend_from_slice(br#","confirms":true"#);
+    }
     if let Some(revision) = change.revision {
         json.extend_from_slice(format!(r#","revision":{revision}"#).as_bytes());
     }

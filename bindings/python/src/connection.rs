@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
-use realtime_bridge::{Data, Error, ErrorKind, Options, Overdue};
+use realtime_bridge::{Change, ChangeKind, Data, Error, ErrorKind, Options, Overdue};
 
 use crate::channels::{Channels, DIRECT, Route};
 use crate::drain::{Cursor, Drain};
@@ -123,6 +123,93 @@ impl Connection {
     /// Says when messages of a channel wait for a snapshot, which the report `load` asks for.
     fn load_on(&self, py: Python<'_>, channel: u32, gaps: bool, initial: bool) -> PyResult<()> {
         self.bridge.load_on(channel, gaps, initial).map_err(|e| raise(py, &e))
+    }
+
+    /// The number of the presence of a channel.
+    fn presence(&self, py: Python<'_>, channel: &str) -> PyResult<u32> {
+        self.bridge.presence(channel).map_err(|e| raise(py, &e))
+    }
+
+    /// The number of a collection of a channel.
+    fn collection(&self, py: Python<'_>, channel: &str, name: &str) -> PyResult<u32> {
+        self.bridge.collection(channel, name).map_err(|e| raise(py, &e))
+    }
+
+    /// Subscribes to one of these; `unsubscribe` ends it.
+    fn watch(&self, py: Python<'_>, stream: u32) -> PyResult<()> {
+        self.bridge.watch(stream).map_err(|e| raise(py, &e))
+    }
+
+    /// Makes the client present; returns the number of the request.
+    fn track(
+        &self,
+        py: Python<'_>,
+        presence: u32,
+        key: Option<&str>,
+        status: &str,
+        state: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        let state = json::encode(state)?;
+        self.request(py, |request| self.bridge.track(request, presence, key, status, state.bytes()))
+    }
+
+    /// Changes the status of what is tracked, or fields of its state; returns the number of the request.
+    fn update_presence(
+        &self,
+        py: Python<'_>,
+        presence: u32,
+        status: Option<&str>,
+        patch: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let patch = patch.map(json::encode).transpose()?;
+        let patch = patch.as_ref().map(|patch| &patch.bytes()[..]);
+        self.request(py, |request| self.bridge.update_presence(request, presence, status, patch))
+    }
+
+    /// Ends being present; returns the number of the request.
+    fn untrack(&self, py: Python<'_>, presence: u32) -> PyResult<u64> {
+        self.request(py, |request| self.bridge.untrack(request, presence))
+    }
+
+    /// Whether the client is present, or will be once it is connected.
+    fn is_tracked(&self, presence: u32) -> bool {
+        self.bridge.is_tracked(presence)
+    }
+
+    /// Shows records until the server's are here. Returns what is shown: ids, records, numbers of the changes.
+    fn seed<'py>(
+        &self,
+        py: Python<'py>,
+        collection: u32,
+        initial: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<(String, Bound<'py, PyAny>, u64)>> {
+        let initial = json::encode(initial)?;
+        let changes = self.bridge.seed(collection, initial.bytes()).map_err(|e| raise(py, &e))?;
+        changes.into_iter().map(|change| Ok((change.key.to_string(), record(py, &change)?, change.version))).collect()
+    }
+
+    /// Changes a record: `op` is `insert`, `update` or `remove`. Returns the number of the request and what is shown now: id,
+    /// record, revision, number of the change, whether it is the same as before. `None` where there is no room and the policy is to wait.
+    fn mutate<'py>(
+        &self,
+        py: Python<'py>,
+        collection: u32,
+        op: &str,
+        key: Option<&Bound<'_, PyString>>,
+        payload: Option<&Bound<'_, PyAny>>,
+        if_revision: Option<u64>,
+    ) -> PyResult<Option<Made<'py>>> {
+        let key = key.map(|key| text(key, "id of the record")).transpose()?;
+        let payload = payload.map(json::encode).transpose()?;
+        let payload = payload.as_ref().map(|payload| &payload.bytes()[..]).unwrap_or_default();
+        let mut made = None;
+        let request = self.enqueue(py, |request| {
+            made = Some(self.bridge.mutate(request, collection, op, key, payload, if_revision)?);
+            Ok(())
+        })?;
+        let (Some(request), Some(change)) = (request, made) else { return Ok(None) };
+        let same = change.kind == ChangeKind::Confirm;
+        Ok(Some((request, change.key.to_string(), record(py, &change)?, change.revision, change.version, same)))
     }
 
     /// Answers the report `load`.
@@ -248,6 +335,11 @@ impl Connection {
         Some(cursor)
     }
 
+    fn request(&self, py: Python<'_>, make: impl FnOnce(u64) -> Result<(), Error>) -> PyResult<u64> {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        make(request).map(|()| request).map_err(|e| raise(py, &e))
+    }
+
     fn enqueue(&self, py: Python<'_>, send: impl FnOnce(u64) -> Result<(), Error>) -> PyResult<Option<u64>> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         match send(request) {
@@ -266,6 +358,17 @@ impl Connection {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a mutation has come to at once.
+type Made<'py> = (u64, String, Bound<'py, PyAny>, Option<u64>, u64, bool);
+
+/// The record of a change; `None` where it is gone.
+fn record<'py>(py: Python<'py>, change: &Change) -> PyResult<Bound<'py, PyAny>> {
+    match &change.record {
+        Some(record) => json::decode(py, record),
+        None => Ok(py.None().into_bound(py)),
     }
 }
 

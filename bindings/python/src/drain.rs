@@ -34,7 +34,8 @@ impl Cursor {
 /// One drain, in the thread of the event loop.
 pub(crate) struct Drain<'a, 'py> {
     pub(crate) py: Python<'py>,
-    /// Has the methods `_message`, `_result`, `_blocked`, `_handler_failed`, `_undecodable`, `_send_failed` and `_report`.
+    /// Has the methods `_message`, `_result`, `_blocked`, `_handler_failed`, `_undecodable`, `_send_failed`, `_change`,
+    /// `_presence` and `_report`.
     pub(crate) client: &'a Bound<'py, PyAny>,
     /// By number of the request.
     pub(crate) futures: &'a Bound<'py, PyDict>,
@@ -63,6 +64,13 @@ impl<'py> Drain<'_, 'py> {
                 Kind::SendFailed => {
                     let error = json::decode(self.py, batch.payload(record))?;
                     self.client.call_method1(pyo3::intern!(self.py, "_send_failed"), (record.request, error))?;
+                }
+                Kind::Change => self.change(batch, record)?,
+                Kind::Presence => {
+                    let told = json::decode(self.py, batch.payload(record))?;
+                    let method = pyo3::intern!(self.py, "_presence");
+                    let deferred = self.client.call_method1(method, (record.channel, told, record.size))?;
+                    self.consume(record, &deferred)?;
                 }
                 Kind::Report => {
                     let report = json::decode(self.py, batch.payload(record))?;
@@ -129,6 +137,31 @@ impl<'py> Drain<'_, 'py> {
                 self.client.call_method1(method, (error.into_value(self.py),)).map(drop)
             }
         }
+    }
+
+    fn change(&self, batch: &Batch, record: &Record) -> PyResult<()> {
+        let shown = if record.has_record { Some(json::decode(self.py, batch.payload(record))?) } else { None };
+        let arguments = (
+            record.channel,
+            batch.event(record).map(|id| text(self.py, id)),
+            shown,
+            record.offset,
+            record.request,
+            record.confirms,
+            record.initial,
+            record.local,
+            record.size,
+        );
+        let deferred = self.client.call_method1(pyo3::intern!(self.py, "_change"), arguments)?;
+        self.consume(record, &deferred)
+    }
+
+    /// Counts a record as consumed, where it was not put aside.
+    fn consume(&self, record: &Record, deferred: &Bound<'py, PyAny>) -> PyResult<()> {
+        if !deferred.is_truthy()? {
+            self.connection.with_channels(|channels| channels.slot(record.channel).consumed += record.size);
+        }
+        Ok(())
     }
 
     /// Where `deferred` is true the message was put aside, and is consumed later.

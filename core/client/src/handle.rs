@@ -1,9 +1,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use realtime_engine::wire::PresenceStatus;
 use realtime_engine::{
-    Change, ChannelId, ChannelState, Covered, Data, Error, ErrorKind, Input, LoadOn, Mutation, PresenceStatus,
-    RequestId, Session, Stats, Status, Text, Timestamp, WhenFull,
+    Change, ChannelId, ChannelState, Covered, Data, Error, ErrorKind, Input, LoadOn, Mutation, RequestId, Session,
+    Stats, Status, Text, Timestamp, WhenFull,
 };
 
 use crate::shared::Shared;
@@ -185,15 +186,7 @@ impl Handle {
         mutation: Mutation<'_>,
         if_revision: Option<u64>,
     ) -> Result<Change, Error> {
-        let bytes = match mutation {
-            Mutation::Insert { record } => record.len(),
-            Mutation::Update { key, patch } => key.len() + patch.len(),
-            Mutation::Remove { key } => key.len(),
-        };
-        self.change(|session, now| {
-            let permit = self.reserve(session, bytes)?;
-            session.mutate(now, request, collection, mutation, if_revision, permit)
-        })
+        self.change(|session, now| session.mutate(now, request, collection, mutation, if_revision))
     }
 
     /// Answers [`Host::token`](crate::Host::token): a token, none, or why there is none.

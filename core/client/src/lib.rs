@@ -84,11 +84,11 @@ pub use events::{ClientEvent, Events};
 pub use handle::{Handle, WeakHandle};
 pub use host::Host;
 pub use message::Message;
-pub use realtime_engine::wire::{CloseCode, ErrorCode, Window};
+pub use realtime_engine::wire::{CloseCode, ErrorCode, PresenceStatus, Window};
 pub use realtime_engine::{
     Change, ChangeKind, ChannelId, ChannelMessage, ChannelState, Config, Covered, Data, DirectMessage, Error,
-    ErrorKind, Event, Gap, Load, LoadOn, Mutation, Opened, PresenceChange, PresenceStatus, Protocol, Quality,
-    RequestId, Stats, Status, Text, Timestamp, Token, TokenPlacement, WhenFull,
+    ErrorKind, Event, Gap, Load, LoadOn, Mutation, Opened, PresenceChange, Protocol, Quality, RequestId, Stats, Status,
+    Text, Timestamp, Token, TokenPlacement, WhenFull,
 };
 pub use receipt::Receipt;
 pub use subscription::{Messages, Subscription};

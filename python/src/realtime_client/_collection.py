@@ -153,22 +153,30 @@ class RealtimeCollection(Stream, Generic[RecordT]):
             made = link.native.mutate(self._id, op, id, encoded, if_revision)
             if made is None:
                 return None
-            request, key, record, revision, version = made
+            request, key, record, revision, version, same = made
             shown = freeze(record)
             change.begin(key, shown)
             self._view.called(key, version)
-            self._apply(key, shown, revision, True, False)
+            self._apply(key, shown, revision, same, True, False)
             return request
 
         self._client._send_in_turn(change, attempt, 0 if encoded is None else len(encoded))
         return change
 
     def _apply(
-        self, id: str, record: RecordT | None, revision: int | None, local: bool, rollback: bool, size: int = 0
+        self,
+        id: str,
+        record: RecordT | None,
+        revision: int | None,
+        confirms: bool,
+        local: bool,
+        rollback: bool,
+        size: int = 0,
     ) -> bool:
         """Changes what is shown, and tells. `True` where this is consumed later."""
-        old = self._view.remove(id) if record is None else self._view.put(id, record, revision)
-        if (record is None and old is None) or not self._listeners:
+        same = confirms and id in self._view
+        old = self._view.remove(id) if record is None else self._view.put(id, record, revision, same=same)
+        if same or (record is None and old is None) or not self._listeners:
             return False
         kind: Literal["insert", "update", "delete"]
         kind = "delete" if record is None else "insert" if old is None else "update"
@@ -197,13 +205,15 @@ class RealtimeCollection(Stream, Generic[RecordT]):
     ) -> bool:
         if self._view.is_late(id, version):
             return False
-        if record is not None and (initial or confirms):
-            self._view.put(id, record if confirms and id in self._view else freeze(record), revision, same=confirms)
-            return False
-        if initial:
+        shown: RecordT | None = freeze(record)
+        if not initial:
+            return self._apply(id, shown, revision, confirms, local, local, size)
+        # What was there from the beginning is told by "sync" alone.
+        if shown is None:
             self._view.remove(id)
-            return False
-        return self._apply(id, freeze(record), revision, local, local, size)
+        else:
+            self._view.put(id, shown, revision)
+        return False
 
     def _on_sync(self, reason: str) -> None:
         self._on_synced()
