@@ -209,7 +209,7 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
 
   /** Changes what is shown, and tells. */
   #apply({ id, record, revision, confirms, local, rollback, size }: Shown<T>): void {
-    const same = confirms && this.has(id);
+    const same = confirms && record !== undefined && this.has(id);
     const old = record === undefined ? this.#view.remove(id) : this.#view.put(id, record, revision, same);
     if (same || (record ?? old) === undefined) {
       if (size > 0) this.host.consumed(this.number, size);

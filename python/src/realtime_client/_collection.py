@@ -174,7 +174,7 @@ class RealtimeCollection(Stream, Generic[RecordT]):
         size: int = 0,
     ) -> bool:
         """Changes what is shown, and tells. `True` where this is consumed later."""
-        same = confirms and id in self._view
+        same = confirms and record is not None and id in self._view
         old = self._view.remove(id) if record is None else self._view.put(id, record, revision, same=same)
         if same or (record is None and old is None) or not self._listeners:
             return False
