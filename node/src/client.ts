@@ -90,6 +90,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       handlerFailed: (error, event, channel) => this.#handlerFailed(error, event, `channel ${JSON.stringify(channel)}`),
     };
     const streams: StreamHost = {
+      stalls: this.#stalls,
       native: this.#native,
       outbox: this.#outbox,
       consumed: (id, bytes) => this.#consumption.add(id, bytes),

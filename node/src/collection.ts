@@ -70,7 +70,7 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
 
   /** @internal */
   constructor(channel: string, name: string, number: number, host: StreamHost) {
-    super(`the collection ${JSON.stringify(name)} of channel ${JSON.stringify(channel)}`, number, host);
+    super(channel, `the collection ${JSON.stringify(name)}`, number, host);
     this.#channel = channel;
     this.name = name;
     collectionDrivers.set(this, {

@@ -57,7 +57,7 @@ export class RealtimePresence<State extends object = Record<string, any>> extend
 
   /** @internal */
   constructor(channel: string, number: number, host: StreamHost) {
-    super(`the presence of channel ${JSON.stringify(channel)}`, number, host);
+    super(channel, "the presence", number, host);
     this.#channel = channel;
     presenceDrivers.set(this, {
       stateChanged: (state, error) => this.stateChanged(state, error),

@@ -3,6 +3,7 @@ import { RealtimeError, native } from "./errors.js";
 import type { NativeClient } from "./native.js";
 import type { Outbox } from "./outbox.js";
 import type { ChannelState } from "./channel.js";
+import type { Stalls } from "./stalls.js";
 import { Turns } from "./turns.js";
 
 /** What presence and collections need of their client. @internal */
@@ -12,6 +13,7 @@ export interface StreamHost {
   consumed(id: number, bytes: number): void;
   handlerFailed(error: unknown, event: string, where: string): void;
   reportError(error: RealtimeError): void;
+  readonly stalls: Stalls;
 }
 
 /** What a client does with a stream: presence, or a collection. @internal */
@@ -59,11 +61,11 @@ export abstract class Stream<Events extends { [K in keyof Events]: unknown[] }> 
   protected readonly number: number;
 
   /** @internal */
-  constructor(what: string, number: number, host: StreamHost) {
-    this.#what = what;
+  constructor(channel: string, what: string, number: number, host: StreamHost) {
+    this.#what = `${what} of channel ${JSON.stringify(channel)}`;
     this.number = number;
     this.host = host;
-    this.#emitter = new Emitter((error, event) => host.handlerFailed(error, event, what));
+    this.#emitter = new Emitter((error, event) => host.handlerFailed(error, event, this.#what), host.stalls, channel);
   }
 
   /** Resolves once what is shown is what the server has; rejects with its refusal, or where the client ends before. */

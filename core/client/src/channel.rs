@@ -5,8 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use realtime_engine::{ChannelId, ChannelState, Covered, Data, Error, Gap, LoadOn, Text};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::client::{Inner, to_json};
+use crate::collection::Collection;
+use crate::presence::Presence;
 use crate::receipt::Receipt;
 use crate::route::{Loader, Route};
 use crate::subscription::Subscription;
@@ -91,6 +94,20 @@ impl Channel {
     /// The same for bytes of any kind, which `realtime.v1` carries as they are.
     pub async fn publish_bytes(&self, event: &str, payload: impl Into<Bytes>) -> Result<Receipt, Error> {
         self.publish_data(event, Data::Binary(payload.into())).await
+    }
+
+    /// Who is present in the channel. Needs no subscription.
+    pub fn presence(&self) -> Result<Presence, Error> {
+        let id = self.client.handle.presence(self.name())?;
+        let people = self.client.state.people_or_add(id, &self.route.name);
+        Ok(Presence::new(Arc::clone(&self.client), people))
+    }
+
+    /// A collection of the channel, kept in sync until it is dropped. Needs no subscription. Fails with `invalid_name`.
+    pub fn collection<T: DeserializeOwned>(&self, name: &str) -> Result<Collection<T>, Error> {
+        let id = self.client.handle.collection(self.name(), name)?;
+        let replica = self.client.state.replica_or_add(id, name);
+        Ok(Collection::open(Arc::clone(&self.client), replica))
     }
 
     /// The name.

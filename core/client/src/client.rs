@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use realtime_engine::{Data, Error, ErrorKind, RequestId, Stats, Status, Text, WhenFull};
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::builder::Builder;
 use crate::channel::Channel;
@@ -238,7 +238,40 @@ impl Client {
     }
 }
 
+/// Where the outcome of a request comes.
+pub(crate) type Outcome = oneshot::Receiver<crate::requests::Outcome>;
+
 impl Inner {
+    /// Makes a request at once, and waits for its outcome: one that needs no room.
+    pub(crate) async fn asked(&self, ask: impl FnOnce(RequestId) -> Result<(), Error>) -> Result<(), Error> {
+        let (request, outcome) = self.state.requests.add();
+        if let Err(error) = ask(request) {
+            self.state.requests.remove(request);
+            return Err(error);
+        }
+        self.outcome(outcome).await.map(drop)
+    }
+
+    /// Makes a request at once; `None` where it has to wait for room, or behind others that do.
+    pub(crate) fn begin<T>(
+        &self,
+        make: impl FnOnce(RequestId) -> Result<T, Error>,
+    ) -> Result<Option<(T, Outcome)>, Error> {
+        let Ok(_turn) = self.turn.try_lock() else { return Ok(None) };
+        let (request, outcome) = self.state.requests.add();
+        match make(request) {
+            Ok(made) => Ok(Some((made, outcome))),
+            Err(error) => {
+                self.state.requests.remove(request);
+                if error.kind == ErrorKind::QueueFull && self.waits { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+
+    pub(crate) async fn outcome(&self, outcome: Outcome) -> crate::requests::Outcome {
+        outcome.await.unwrap_or_else(|_| Err(closed()))
+    }
+
     /// Queues a message, in turn, and waits for its outcome.
     pub(crate) async fn sent(
         &self,
@@ -256,7 +289,7 @@ impl Inner {
                 self.state.writable.notified().await;
             }
         };
-        outcome.await.unwrap_or_else(|_| Err(closed()))
+        self.outcome(outcome).await
     }
 }
 

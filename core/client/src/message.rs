@@ -2,6 +2,8 @@ use bytes::Bytes;
 use realtime_engine::{ChannelMessage, Data, DirectMessage, Error, ErrorKind, Text};
 use serde::de::DeserializeOwned;
 
+use crate::readers::Item;
+
 /// A message that came: of a channel, or of the backend to this client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -53,6 +55,12 @@ impl Message {
     /// Milliseconds since the Unix epoch, where the backend said.
     pub fn timestamp(&self) -> Option<u64> {
         self.timestamp
+    }
+}
+
+impl Item for Message {
+    fn size(&self) -> u64 {
+        self.size
     }
 }
 

@@ -3,9 +3,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use realtime_engine::{ChannelId, ChannelState, Error, ErrorKind, Event, Load, RequestId, Status};
+use realtime_engine::{
+    Change, ChannelId, ChannelState, Error, ErrorKind, Event, Load, PresenceChange, RequestId, Status,
+};
 use tokio::task::AbortHandle;
 
+use crate::collection::RawEvent;
 use crate::events::ClientEvent;
 use crate::handle::WeakHandle;
 use crate::host::Host;
@@ -62,12 +65,12 @@ impl Router {
                 self.state.unheard(batch.drain(..).len() as u64);
                 continue;
             };
-            let (credit, unheard) = route.deliver(batch);
+            let (credit, unheard) = route.readers.deliver(batch);
             self.state.consumed(Some(id), credit);
             self.state.unheard(unheard);
         }
         if !self.direct.is_empty() {
-            let (credit, unheard) = self.state.direct.deliver(&mut self.direct);
+            let (credit, unheard) = self.state.direct.readers.deliver(&mut self.direct);
             self.state.consumed(None, credit);
             self.state.unheard(unheard);
         }
@@ -97,6 +100,21 @@ impl Router {
         }));
     }
 
+    fn changed(&mut self, change: Change) {
+        let (id, size) = (change.collection, change.size);
+        let credit = self.state.replica(id).map_or(size, |replica| replica.queued(change));
+        self.state.consumed(Some(id), credit);
+    }
+
+    fn presence(&mut self, change: &PresenceChange) {
+        let credit = self.state.people(change.presence).map_or(Ok(change.size), |people| people.changed(change));
+        let credit = credit.unwrap_or_else(|error| {
+            self.state.tell(&ClientEvent::Error(error));
+            change.size
+        });
+        self.state.consumed(Some(change.presence), credit);
+    }
+
     fn told(&mut self, event: Event) -> Option<ClientEvent> {
         // What came before is to be seen before.
         self.deliver();
@@ -106,11 +124,20 @@ impl Router {
                     self.state.end_subscriptions();
                 }
                 self.state.status.send_replace((status, reason.clone()));
+                self.state.look_again();
                 // Who waits for room may have to be told that none will come.
                 self.state.writable.notify_one();
                 ClientEvent::Status { status, reason, retry_in }
             }
             Event::Channel { channel, state, error } => {
+                if let Some(people) = self.state.people(channel) {
+                    people.stream.set_state(state, error);
+                    return None;
+                }
+                if let Some(replica) = self.state.replica(channel) {
+                    replica.stream.set_state(state, error);
+                    return None;
+                }
                 let route = self.state.route(channel)?;
                 route.set_state(state, error.clone());
                 if state == ChannelState::Failed {
@@ -134,6 +161,18 @@ impl Host for Router {
             Event::Direct(message) => self.direct.push(message.into()),
             Event::Receipt(receipt) => self.outcomes.push((receipt.request, Ok(receipt))),
             Event::SendFailed { request, error } => self.outcomes.push((request, Err(error))),
+            Event::Change(change) => self.changed(change),
+            Event::Presence(change) => self.presence(&change),
+            Event::Synced { collection, reason, .. } => {
+                if let Some(replica) = self.state.replica(collection) {
+                    replica.synced(reason);
+                }
+            }
+            Event::Diverged { collection, offset } => {
+                if let Some(replica) = self.state.replica(collection) {
+                    replica.tell(RawEvent::Diverged(offset));
+                }
+            }
             Event::Writable => self.state.writable.notify_one(),
             Event::Load(load) => self.load(load),
             event => {

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use realtime_engine::{ChannelId, Error, Status, Text};
 use tokio::sync::{Notify, watch};
 
+use crate::collection::Replica;
 use crate::events::ClientEvent;
 use crate::handle::WeakHandle;
 use crate::mailbox::Mailbox;
+use crate::presence::People;
 use crate::requests::Requests;
 use crate::route::Route;
 
@@ -23,6 +25,8 @@ pub(crate) struct State {
     pub(crate) direct: Arc<Route>,
     pub(crate) unheard: AtomicU64,
     routes: Mutex<HashMap<ChannelId, Arc<Route>>>,
+    people: Mutex<HashMap<ChannelId, Arc<People>>>,
+    replicas: Mutex<HashMap<ChannelId, Arc<Replica>>>,
     /// `None` once the driver is gone.
     events: Mutex<Option<Vec<Weak<Mailbox<ClientEvent>>>>>,
 }
@@ -37,6 +41,8 @@ impl State {
             direct: Arc::new(Route::new(Text::from(""))),
             unheard: AtomicU64::new(0),
             routes: Mutex::default(),
+            people: Mutex::default(),
+            replicas: Mutex::default(),
             events: Mutex::new(Some(Vec::new())),
         }
     }
@@ -51,6 +57,28 @@ impl State {
 
     pub(crate) fn routes(&self) -> Vec<(ChannelId, Arc<Route>)> {
         lock(&self.routes).iter().map(|(id, route)| (*id, Arc::clone(route))).collect()
+    }
+
+    pub(crate) fn people(&self, id: ChannelId) -> Option<Arc<People>> {
+        lock(&self.people).get(&id).cloned()
+    }
+
+    pub(crate) fn people_or_add(&self, id: ChannelId, channel: &Text) -> Arc<People> {
+        Arc::clone(lock(&self.people).entry(id).or_insert_with(|| Arc::new(People::new(id, channel.clone()))))
+    }
+
+    pub(crate) fn replica(&self, id: ChannelId) -> Option<Arc<Replica>> {
+        lock(&self.replicas).get(&id).cloned()
+    }
+
+    pub(crate) fn replica_or_add(&self, id: ChannelId, name: &str) -> Arc<Replica> {
+        Arc::clone(lock(&self.replicas).entry(id).or_insert_with(|| Arc::new(Replica::new(id, name))))
+    }
+
+    /// Who waits for a stream to be in sync looks again.
+    pub(crate) fn look_again(&self) {
+        lock(&self.people).values().for_each(|people| people.stream.look_again());
+        lock(&self.replicas).values().for_each(|replica| replica.stream.look_again());
     }
 
     pub(crate) fn listen(&self, mailbox: &Arc<Mailbox<ClientEvent>>) {
@@ -93,6 +121,9 @@ impl State {
         self.requests.fail_all(error);
         self.end_subscriptions();
         self.direct.retire();
+        lock(&self.people).values().for_each(|people| people.stream.readers.retire());
+        lock(&self.replicas).values().for_each(|replica| replica.stream.readers.retire());
+        self.look_again();
         // Also where nothing changes: who waits has to look again.
         self.status.send_modify(|(status, _)| *status = Status::Disconnected);
         self.writable.notify_one();

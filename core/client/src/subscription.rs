@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
@@ -7,8 +6,8 @@ use futures_util::Stream;
 use realtime_engine::{ChannelId, ChannelState, Error, ErrorKind};
 
 use crate::client::Inner;
-use crate::mailbox::Mailbox;
 use crate::message::Message;
+use crate::reader::Reader;
 use crate::route::Route;
 
 /// The messages of a channel, from when it was subscribed to. A [`Stream`].
@@ -38,7 +37,8 @@ use crate::route::Route;
 #[derive(Debug)]
 pub struct Subscription {
     id: ChannelId,
-    reader: Reader,
+    route: Arc<Route>,
+    reader: Reader<Message>,
 }
 
 impl Subscription {
@@ -47,7 +47,8 @@ impl Subscription {
         let mut state = route.state();
         let subscription = {
             let _membership = route.membership.lock().unwrap_or_else(PoisonError::into_inner);
-            let subscription = Self { id, reader: Reader::new(Arc::clone(&client), Some(id), Arc::clone(&route)) };
+            let reader = Reader::new(Arc::clone(&client), Some(id), Arc::clone(&route.readers));
+            let subscription = Self { id, route: Arc::clone(&route), reader };
             client.handle.subscribe(&route.name)?;
             subscription
         };
@@ -56,7 +57,7 @@ impl Subscription {
             if client.handle.channel_state(id) == ChannelState::Subscribed {
                 return Ok(subscription);
             }
-            if subscription.reader.mailbox.is_closed() {
+            if subscription.reader.is_ended() {
                 let closed = || Error::new(ErrorKind::Closed, "the client was disconnected before it had subscribed");
                 return Err(subscription.error().unwrap_or_else(closed));
             }
@@ -72,7 +73,7 @@ impl Subscription {
 
     /// The channel's name.
     pub fn channel(&self) -> &str {
-        &self.reader.route.name
+        &self.route.name
     }
 
     /// What the channel does now.
@@ -82,7 +83,7 @@ impl Subscription {
 
     /// Why the channel failed, where it did.
     pub fn error(&self) -> Option<Error> {
-        match &*self.reader.route.state().borrow() {
+        match &*self.route.state().borrow() {
             (ChannelState::Failed, error) => error.clone(),
             _ => None,
         }
@@ -99,10 +100,9 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Reader { client, route, .. } = &self.reader;
-        let _membership = route.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        let _membership = self.route.membership.lock().unwrap_or_else(PoisonError::into_inner);
         if self.reader.part() {
-            client.handle.unsubscribe(self.id);
+            self.reader.client.handle.unsubscribe(self.id);
         }
     }
 }
@@ -112,13 +112,13 @@ impl Drop for Subscription {
 /// Taking a message makes room for the next ones. It ends with the client.
 #[derive(Debug)]
 pub struct Messages {
-    reader: Reader,
+    reader: Reader<Message>,
 }
 
 impl Messages {
     pub(crate) fn new(client: Arc<Inner>) -> Self {
-        let route = Arc::clone(&client.state.direct);
-        Self { reader: Reader::new(client, None, route) }
+        let readers = Arc::clone(&client.state.direct.readers);
+        Self { reader: Reader::new(client, None, readers) }
     }
 
     /// The next message; `None` once the client is gone. Cancel-safe.
@@ -138,45 +138,5 @@ impl Stream for Messages {
 impl Drop for Messages {
     fn drop(&mut self) {
         self.reader.part();
-    }
-}
-
-/// One reader of a route: takes a batch at a time, and gives credit for it in steps.
-#[derive(Debug)]
-struct Reader {
-    client: Arc<Inner>,
-    channel: Option<ChannelId>,
-    route: Arc<Route>,
-    id: u64,
-    mailbox: Arc<Mailbox<Message>>,
-    batch: VecDeque<Message>,
-    /// Consumed, not yet told.
-    consumed: u64,
-}
-
-impl Reader {
-    fn new(client: Arc<Inner>, channel: Option<ChannelId>, route: Arc<Route>) -> Self {
-        let (id, mailbox) = route.join();
-        Self { client, channel, route, id, mailbox, batch: VecDeque::new(), consumed: 0 }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        if self.batch.is_empty() && std::task::ready!(self.mailbox.poll_take(cx, &mut self.batch)).is_none() {
-            return Poll::Ready(None);
-        }
-        let message = self.batch.pop_front();
-        self.consumed += message.as_ref().map_or(0, |message| message.size);
-        if self.batch.is_empty() || self.consumed >= self.client.credit_step {
-            let consumed = std::mem::take(&mut self.consumed);
-            self.client.state.consumed(self.channel, self.route.consumed(self.id, consumed));
-        }
-        Poll::Ready(message)
-    }
-
-    /// Leaves the route; whether nobody is left.
-    fn part(&self) -> bool {
-        let (credit, last) = self.route.part(self.id);
-        self.client.state.consumed(self.channel, credit);
-        last
     }
 }

@@ -43,7 +43,7 @@ class Stream(Emitter):
         self._synced = False
         self._error: RealtimeError | None = None
         self._ready: list[Pending[None]] = []
-        self._ordered = Ordered(self._client._handler_failed)
+        self._ordered = Ordered(self._client._handler_failed, self._client._stalls)
         self._emissions: list[Callable[[], None]] = []
 
     def ready(self) -> Pending[None]:
@@ -116,7 +116,7 @@ class Stream(Emitter):
 
     def _forget_loop(self) -> None:
         self._ready = []
-        self._ordered = Ordered(self._client._handler_failed)
+        self._ordered = Ordered(self._client._handler_failed, self._client._stalls)
 
     def _fail_ready(self, error: RealtimeError) -> None:
         waiting, self._ready = self._ready, []
@@ -128,7 +128,9 @@ class Stream(Emitter):
 
     def _unseen(self, error: BaseException) -> None:
         """What failed and nobody waits for."""
-        if not self._client._calls.emit(self, "error", (error,), self._ordered):
+        if "error" in self._listeners:
+            self._emit(lambda: self._call("error", (error,)))
+        else:
             self._client._calls.error(error)
 
     def _emit(self, emission: Callable[[], None]) -> None:
@@ -136,6 +138,8 @@ class Stream(Emitter):
         self._emissions.append(emission)
         if len(self._emissions) > 1:
             return
+        # What ran before the call of the application that is the cause of this is none of these handlers.
+        self._client._stalls.settle(None)
         try:
             # What a handler adds is behind it.
             for each in self._emissions:
@@ -150,7 +154,7 @@ class Stream(Emitter):
         return Ticket(lambda bytes_: link.native.consumed(number, bytes_), size)
 
     def _call(self, event: str, arguments: tuple[Any, ...], ticket: Ticket | None = None) -> None:
-        self._client._calls.emit(self, event, arguments, self._ordered, ticket)
+        self._client._calls.emit(self, event, arguments, self._ordered, ticket, self._channel.name)
 
     def _request(self, attempt: Callable[[Link], int], answer: Answer[T]) -> Answer[T]:
         link = self._client._bind()
