@@ -4,7 +4,15 @@ const { test } = require("node:test");
 const client = require("realtime-client");
 const testing = require("realtime-client/testing");
 
-const NAMES = ["RealtimeChannel", "RealtimeError", "RealtimeManager", "WebSocketClient", "realtimeManager"];
+const NAMES = [
+  "RealtimeChannel",
+  "RealtimeCollection",
+  "RealtimeError",
+  "RealtimeManager",
+  "RealtimePresence",
+  "WebSocketClient",
+  "realtimeManager",
+];
 
 test("CommonJS and ESM give the same things", async () => {
   assert.deepEqual(Object.keys(client).sort(), NAMES);
