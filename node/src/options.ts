@@ -66,6 +66,8 @@ export interface ClientOptions {
   reconnect?: boolean | ReconnectOptions;
   queue?: QueueOptions;
   inbox?: InboxOptions;
+  /** Bytes that a collection, or a presence, may take of memory; beyond, it fails with `collection_full` or `presence_full`. Default 256 MiB. */
+  replicaBytes?: number;
   /** From opening the socket to connected. Default 10000. */
   connectTimeout?: number;
   /** How long a token provider may take. Default 10000. */

@@ -50,6 +50,8 @@ export interface Stats {
   covered: number;
   /** Messages that came after a reconnect from the server's history. */
   recovered: number;
+  /** Times that a collection was not equal to the server's, and was fetched anew. */
+  diverged: number;
   /** Messages for channels that are not subscribed any more. */
   unroutable: number;
   /** Messages that could not be understood; each is an `error` event. */

@@ -41,6 +41,13 @@ export interface ServerOptions {
   timeout?: number;
   handshakeTimeout?: number;
   writeTimeout?: number;
+  /** How long a client that is not connected still counts as present. Default 10 s. */
+  presenceGrace?: number;
+  /** At most one message of presence changes in this time, for each channel. Default 50 ms. */
+  presenceInterval?: number;
+  presenceMembers?: number;
+  collectionRecords?: number;
+  collectionBytes?: number;
 }
 
 /** A server inside this process, for tests: the same one as `realtime serve`. */

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { WebSocketClient } from "realtime-client";
 import { next, startProxy, startServer, within } from "./support.mjs";
 
@@ -42,6 +43,8 @@ class Person {
       statuses: [],
       errors: [],
       later: [],
+      presence: {},
+      collections: {},
     });
     this.waiting = new Set();
     client.on("message", (message) => {
@@ -54,6 +57,10 @@ class Person {
 
   note(notes, value) {
     notes.push(value);
+    this.look();
+  }
+
+  look() {
     for (const check of this.waiting) check();
   }
 
@@ -81,10 +88,12 @@ class Runner {
   async run({ do: name, client, ...fields }) {
     assert.ok(typeof this[name] === "function", `no step ${name}`);
     const person = this.people.get(client);
-    const { error } = fields;
+    const { error, current, revision } = fields;
     if (error === undefined || name === "settle") return this[name](person, fields);
     await assert.rejects(this[name](person, fields), (thrown) => {
-      assert.equal(thrown.code, error);
+      assert.equal(thrown.code, error, thrown.stack);
+      if (current !== undefined) assert.deepEqual(thrown.current, current);
+      if (revision !== undefined) assert.equal(thrown.revision, revision);
       return true;
     });
   }
@@ -192,6 +201,80 @@ class Runner {
 
   expectError = (person, { code }) => person.until(() => person.errors.includes(code));
 
+  async watch(person, { channel }) {
+    const { presence } = person.client.channel(channel);
+    const notes = (person.presence[channel] ??= []);
+    presence.on("sync", () => person.look());
+    for (const event of ["join", "update", "leave"]) presence.on(event, ({ id }) => person.note(notes, [event, id]));
+    await presence.ready();
+  }
+
+  track = ({ client }, { channel, user, status }) => client.channel(channel).presence.track(user, { status });
+
+  updatePresence({ client }, { channel, patch, status }) {
+    const { presence } = client.channel(channel);
+    return patch === undefined ? presence.updateStatus(status) : presence.update(patch);
+  }
+
+  untrack = ({ client }, { channel }) => client.channel(channel).presence.untrack();
+
+  expectUsers(person, { channel, users }) {
+    const { presence } = person.client.channel(channel);
+    const shown = ({ id, status, joinedAt, lastSeen, connections, verified, isSelf, ...state }) => [
+      id,
+      status,
+      state,
+      connections,
+    ];
+    return person.until(() => isDeepStrictEqual(presence.users.map(shown), users));
+  }
+
+  async expectPresence(person, { channel, events }) {
+    const noted = (person.presence[channel] ??= []);
+    await person.until(() => noted.length >= events.length);
+    assert.deepEqual(noted.splice(0), events);
+  }
+
+  async collection(person, { channel, collection: name, initialData, ready = true }) {
+    const collection = person.client.channel(channel).collection(name, { initialData });
+    const notes = (person.collections[channel + "/" + name] = { collection, changes: [], syncs: [] });
+    collection.on("change", (change) => person.note(notes.changes, [change.kind, change.id, cause(change)]));
+    collection.on("sync", (_, reason) => person.note(notes.syncs, reason));
+    if (ready) await collection.ready();
+  }
+
+  insert = (person, { record, ...rest }) => this.mutation(person, rest, (collection) => collection.insert(record));
+
+  update = (person, { id, patch, ifRevision, ...rest }) =>
+    this.mutation(person, rest, (collection) => collection.update(id, patch, { ifRevision }));
+
+  remove = (person, { id, ifRevision, ...rest }) =>
+    this.mutation(person, rest, (collection) => collection.remove(id, { ifRevision }));
+
+  async mutation(person, { channel, collection, later }, mutate) {
+    const done = mutate(person.collections[channel + "/" + collection].collection);
+    if (later) person.later.push(done);
+    else await done;
+  }
+
+  async expectData(person, { channel, collection: name, data, now }) {
+    const { collection } = person.collections[channel + "/" + name];
+    if (!now) await person.until(() => isDeepStrictEqual(collection.data, data));
+    assert.deepEqual(collection.data, data);
+  }
+
+  async expectChanges(person, { channel, collection, changes }) {
+    const noted = person.collections[channel + "/" + collection].changes;
+    await person.until(() => noted.length >= changes.length);
+    assert.deepEqual(noted.splice(0), changes);
+  }
+
+  async expectSync(person, { channel, collection, reason }) {
+    const { syncs } = person.collections[channel + "/" + collection];
+    await person.until(() => syncs.includes(reason));
+    syncs.splice(0, syncs.indexOf(reason) + 1);
+  }
+
   async expectStats({ client }, { stats }) {
     const found = client.getStats();
     for (const [name, expected] of Object.entries(stats)) {
@@ -201,6 +284,7 @@ class Runner {
   }
 }
 
+const cause = ({ local, rollback }) => (rollback ? "rollback" : local ? "local" : "remote");
 const range = (count) => Array.from({ length: count }, (_, index) => index + 1);
 const hex = (bytes) => bytes.toString("hex");
 const data = ({ payload, bytes }) => (bytes === undefined ? payload : Buffer.from(bytes, "hex"));

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime_client import Gap, Message, RealtimeError, Receipt, WebSocketClient
+from realtime_client import CollectionChange, Gap, Message, RealtimeCollection, RealtimeError, WebSocketClient
 from realtime_client._options import _PATHS
 from realtime_client.testing import FaultProxy, RealtimeServer
 
@@ -52,7 +52,9 @@ class Person:
         self.gaps: dict[str, list[str]] = defaultdict(list)
         self.loads: dict[str, list[str]] = defaultdict(list)
         self.load_ends: dict[str, asyncio.Future[int | None]] = {}
-        self.later: list[Awaitable[Receipt]] = []
+        self.later: list[Awaitable[Any]] = []
+        self.presence: dict[str, list[list[str]]] = defaultdict(list)
+        self.collections: dict[tuple[str, str], Records] = {}
         self._changed = asyncio.Event()
         client.on("message", self._message)
         client.on("status", lambda status: self._note(self.statuses, str(status)))
@@ -68,7 +70,25 @@ class Person:
 
     def _note(self, notes: list[Any], value: Any) -> None:
         notes.append(value)
+        self.look()
+
+    def look(self) -> None:
         self._changed.set()
+
+    def watch(self, channel: str) -> None:
+        presence = self.client.channel(channel).presence
+        presence.on("sync", self.look)
+        for event in ("join", "update", "leave"):
+            presence.on(event, lambda user, event=event: self._note(self.presence[channel], [event, user.id]))
+
+    def collect(self, channel: str, collection: str, initial_data: list[Any] | None) -> Records:
+        records = Records(self.client.channel(channel).collection(collection, initial_data=initial_data))
+        records.collection.on(
+            "change", lambda change: self._note(records.changes, [change.kind, change.id, cause(change)])
+        )
+        records.collection.on("sync", lambda _, reason: self._note(records.syncs, reason))
+        self.collections[channel, collection] = records
+        return records
 
     def listen_for_gaps(self, channel: str) -> None:
         if self.client.channel(channel).listener_count("gap") == 0:
@@ -86,11 +106,27 @@ class Person:
             await self._changed.wait()
 
 
+class Records:
+    """A collection of a client, and what it has noted of it."""
+
+    def __init__(self, collection: RealtimeCollection[Any]) -> None:
+        self.collection = collection
+        self.changes: list[list[str]] = []
+        self.syncs: list[str] = []
+
+
+def cause(change: CollectionChange[Any]) -> str:
+    return "rollback" if change.rollback else "local" if change.local else "remote"
+
+
 class Runner:
     def __init__(self, server: dict[str, Any]) -> None:
         names = {"historyMessages": "history_messages", "maxPayload": "max_payload", "maxChannels": "max_channels"}
         names |= {"tokenSecret": "token_secret", "rate": "rate", "echo": "echo"}
-        self._server = RealtimeServer(**{names[name]: value for name, value in server.items()})
+        names |= {"collectionRecords": "collection_records"}
+        grace = server.pop("presenceGrace", None)
+        options = {names[name]: value for name, value in server.items()}
+        self._server = RealtimeServer(**options, presence_grace=None if grace is None else grace / 1000)
         self._people: dict[str, Person] = {}
 
     async def start(self) -> None:
@@ -112,9 +148,11 @@ class Runner:
             arguments["person"] = self._people[step["client"]]
         if "error" in step and step["do"] not in ("settle",):
             expected = arguments.pop("error")
+            details = {name: arguments.pop(name) for name in ("current", "revision") if name in arguments}
             with pytest.raises(RealtimeError) as raised:
                 await getattr(self, step["do"])(**arguments)
             assert raised.value.code == expected
+            assert {name: getattr(raised.value, name) for name in details} == details
         else:
             await getattr(self, step["do"])(**arguments)
 
@@ -164,7 +202,7 @@ class Runner:
         assert later, "nothing to settle"
         for outcome in await asyncio.gather(*later, return_exceptions=True):
             if error is None:
-                assert isinstance(outcome, Receipt), outcome
+                assert not isinstance(outcome, BaseException), outcome
             else:
                 assert isinstance(outcome, RealtimeError)
                 assert outcome.code == error
@@ -242,6 +280,97 @@ class Runner:
 
     async def expectError(self, person: Person, code: str) -> None:
         await person.until(lambda: code in person.errors)
+
+    async def watch(self, person: Person, channel: str) -> None:
+        person.watch(channel)
+        await person.client.channel(channel).presence.ready()
+
+    async def track(self, person: Person, channel: str, user: dict[str, Any], status: Any = "online") -> None:
+        await person.client.channel(channel).presence.track(user, status=status)
+
+    async def updatePresence(
+        self, person: Person, channel: str, patch: dict[str, Any] | None = None, status: Any = None
+    ) -> None:
+        presence = person.client.channel(channel).presence
+        await (presence.update(patch) if patch is not None else presence.update_status(status))
+
+    async def untrack(self, person: Person, channel: str) -> None:
+        await person.client.channel(channel).presence.untrack()
+
+    async def expectUsers(self, person: Person, channel: str, users: list[Any]) -> None:
+        presence = person.client.channel(channel).presence
+        await person.until(lambda: [[u.id, u.status, u.state, u.connections] for u in presence.users] == users)
+
+    async def expectPresence(self, person: Person, channel: str, events: list[Any]) -> None:
+        noted = person.presence[channel]
+        await person.until(lambda: len(noted) >= len(events))
+        assert noted == events
+        noted.clear()
+
+    async def collection(
+        self,
+        person: Person,
+        channel: str,
+        collection: str,
+        initialData: list[Any] | None = None,
+        ready: bool = True,
+    ) -> None:
+        records = person.collect(channel, collection, initialData)
+        if ready:
+            await records.collection.ready()
+
+    async def insert(self, person: Person, channel: str, collection: str, record: Any, later: bool = False) -> None:
+        await self._mutation(person, person.collections[channel, collection].collection.insert(record), later)
+
+    async def update(
+        self,
+        person: Person,
+        channel: str,
+        collection: str,
+        id: str,
+        patch: Any,
+        ifRevision: int | None = None,
+        later: bool = False,
+    ) -> None:
+        records = person.collections[channel, collection].collection
+        await self._mutation(person, records.update(id, patch, if_revision=ifRevision), later)
+
+    async def remove(
+        self,
+        person: Person,
+        channel: str,
+        collection: str,
+        id: str,
+        ifRevision: int | None = None,
+        later: bool = False,
+    ) -> None:
+        records = person.collections[channel, collection].collection
+        await self._mutation(person, records.remove(id, if_revision=ifRevision), later)
+
+    async def _mutation(self, person: Person, pending: Awaitable[Any], later: bool) -> None:
+        if later:
+            person.later.append(pending)
+        else:
+            await pending
+
+    async def expectData(
+        self, person: Person, channel: str, collection: str, data: list[Any], now: bool = False
+    ) -> None:
+        records = person.collections[channel, collection].collection
+        if not now:
+            await person.until(lambda: list(records.data) == data)
+        assert list(records.data) == data
+
+    async def expectChanges(self, person: Person, channel: str, collection: str, changes: list[Any]) -> None:
+        noted = person.collections[channel, collection].changes
+        await person.until(lambda: len(noted) >= len(changes))
+        assert noted == changes
+        noted.clear()
+
+    async def expectSync(self, person: Person, channel: str, collection: str, reason: str) -> None:
+        noted = person.collections[channel, collection].syncs
+        await person.until(lambda: reason in noted)
+        del noted[: noted.index(reason) + 1]
 
     async def expectStats(self, person: Person, stats: dict[str, Any]) -> None:
         found = person.client.get_stats()

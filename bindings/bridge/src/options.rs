@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 /// (`"header"`, `"hello"`, or `{"query": name}`), `tokenTimeout`, `headers {}`, `query {}`, `subprotocols []`,
 /// `connectTimeout`, `sendTimeout`, `heartbeat {interval, timeout}`,
 /// `reconnect` (a boolean, or `{enabled, first, base, max, attemptsUntilError, maxAttempts}`),
-/// `queue {messages, bytes, whenFull: "wait" | "reject" | "dropOldest", path}`, `inbox {bytes, channelBytes}`, `rateLimit`,
+/// `queue {messages, bytes, whenFull: "wait" | "reject" | "dropOldest", path}`, `inbox {bytes, channelBytes}`,
+/// `replicaBytes`, `rateLimit`,
 /// `errorReport` (a path), `ca` (PEM), `proxy` (`true`: from the environment, `false`: none, or a URL).
 ///
 /// Anything else is refused with `invalid_option`, a URL that cannot be used with `invalid_url`.
@@ -139,6 +140,7 @@ fn read_queues(fields: &mut Fields, config: &mut Config, transport: &mut Transpo
         transport.outbox = queue.string("path")?.map(Into::into);
         queue.finish()?;
     }
+    fields.integer("replicaBytes", &mut config.replica_bytes)?;
     if let Some(mut inbox) = fields.object("inbox")? {
         inbox.integer("bytes", &mut config.inbox.connection)?;
         inbox.integer("channelBytes", &mut config.inbox.channel)?;
@@ -298,7 +300,7 @@ mod tests {
             "reconnect": {"enabled": true, "first": 1, "base": 2, "max": 3, "attemptsUntilError": 4, "maxAttempts": 5},
             "connectTimeout": 6, "tokenTimeout": 7, "sendTimeout": 8,
             "queue": {"messages": 9, "bytes": 10, "whenFull": "dropOldest", "path": "outbox"},
-            "inbox": {"bytes": 11, "channelBytes": 12}, "rateLimit": 13, "ca": "PEM", "proxy": "http://proxy.test:3128",
+            "inbox": {"bytes": 11, "channelBytes": 12}, "replicaBytes": 14, "rateLimit": 13, "ca": "PEM", "proxy": "http://proxy.test:3128",
             "errorReport": "report.json",
         });
         let Options { config, transport } = Options::parse(&options.to_string()).unwrap();
@@ -324,6 +326,7 @@ mod tests {
         expected.when_full = WhenFull::DropOldest;
         expected.inbox.connection = 11;
         expected.inbox.channel = 12;
+        expected.replica_bytes = 14;
         expected.rate_limit = Some(13);
         assert_eq!(config, expected);
         assert_eq!(transport.error_report, Some("report.json".into()));

@@ -101,6 +101,7 @@ pub(crate) fn stats_json(stats: &Stats) -> String {
         "gaps": stats.gaps,
         "covered": stats.covered,
         "recovered": stats.recovered,
+        "diverged": stats.diverged,
         "unroutable": stats.unroutable,
         "unexpected": stats.unexpected,
         "malformed": stats.malformed,

@@ -32,7 +32,8 @@ impl EmbeddedServer {
     /// `host`, `port`, `paths []`, `allowedOrigins []`, `echo`, `tokenSecret`, `jwtSecret`, `jwtPublicKey` (PEM),
     /// `jwtAudience`, `jwtIssuer`, `tlsCertificate` and `tlsKey` (PEM), `maxConnections`, `maxChannels`, `maxInflight`,
     /// `maxPayload`, `maxFrame`, `rate`, `historyMessages`, `historyBytes`, `historyAge`, `heartbeat`, `timeout`,
-    /// `handshakeTimeout`, `writeTimeout` (times in ms).
+    /// `handshakeTimeout`, `writeTimeout`, `presenceGrace`, `presenceInterval` (times in ms), `presenceMembers`,
+    /// `collectionRecords`, `collectionBytes`.
     pub fn start(options_json: &str) -> Result<Self, Error> {
         let server = Server::new(parse(options_json)?);
         let started = wait_for(&PEERS, server.start())?;
@@ -158,6 +159,11 @@ fn parse(options_json: &str) -> Result<ServerConfig, Error> {
     fields.duration("timeout", &mut hub.timeout)?;
     fields.duration("handshakeTimeout", &mut hub.handshake_timeout)?;
     fields.duration("writeTimeout", &mut hub.write_timeout)?;
+    fields.duration("presenceGrace", &mut hub.presence.grace)?;
+    fields.duration("presenceInterval", &mut hub.presence.interval)?;
+    fields.integer("presenceMembers", &mut hub.presence.members)?;
+    fields.integer("collectionRecords", &mut hub.collections.records)?;
+    fields.integer("collectionBytes", &mut hub.collections.total_bytes)?;
     fields.finish()?;
     Ok(config)
 }
@@ -212,12 +218,15 @@ mod tests {
     #[test]
     fn options_reach_the_server() {
         let config = parse(
-            r#"{"historyMessages": 3, "maxPayload": 2000000, "maxChannels": 4, "rate": 5, "tokenSecret": "s", "echo": true, "data": "d"}"#,
+            r#"{"historyMessages": 3, "maxPayload": 2000000, "maxChannels": 4, "rate": 5, "tokenSecret": "s", "echo": true, "data": "d",
+                "presenceGrace": 6, "collectionRecords": 7}"#,
         )
         .unwrap();
         assert_eq!((config.hub.history.messages, config.data), (3, Some("d".into())));
         assert_eq!((config.hub.limits.payload, config.hub.limits.frame), (2_000_000, 2_004_096));
         assert_eq!((config.hub.limits.channels, config.hub.limits.rate), (4, 5));
+        assert_eq!(config.hub.presence.grace, Duration::from_millis(6));
+        assert_eq!(config.hub.collections.records, 7);
         assert!(!config.hub.auth.is_open() && config.application.is_some());
         assert_eq!(parse(r#"{"historyMesages": 3}"#).unwrap_err().code(), "invalid_option");
         assert_eq!(parse(r#"{"tokenSecret": "s", "jwtSecret": "t"}"#).unwrap_err().code(), "invalid_option");

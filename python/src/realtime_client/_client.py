@@ -81,6 +81,7 @@ class WebSocketClient(Emitter):
         queue_path: str | os.PathLike[str] | None = None,
         inbox_bytes: int = 16 << 20,
         channel_inbox_bytes: int = 4 << 20,
+        replica_bytes: int = 256 << 20,
         rate_limit: int | None = None,
         error_report: str | os.PathLike[str] | None = None,
         ca: str | bytes | None = None,
@@ -118,6 +119,8 @@ class WebSocketClient(Emitter):
                 first use, which may raise `outbox_in_use`, `outbox_damaged` or `storage_failed`. Default: in memory.
             inbox_bytes: Messages that handlers are not done with; beyond, the server holds them back.
             channel_inbox_bytes: The same for one channel.
+            replica_bytes: What a collection, or a presence, may take of memory; beyond, it fails with
+                `collection_full` or `presence_full`.
             rate_limit: Sends a second; more are delayed. Default: no limit.
             error_report: A file that the JSON of `dump()` is written to when an error ends the client: when it gives
                 up, or is told not to come back. Default: none.
@@ -152,6 +155,7 @@ class WebSocketClient(Emitter):
                 "queue_path": queue_path,
                 "inbox_bytes": inbox_bytes,
                 "channel_inbox_bytes": channel_inbox_bytes,
+                "replica_bytes": replica_bytes,
                 "rate_limit": rate_limit,
                 "error_report": error_report,
                 "ca": ca,

@@ -145,7 +145,7 @@ class RealtimeCollection(Stream, Generic[RecordT]):
             raise TypeError(f"the id of a record must be a string, not {type(id).__name__}")
         if if_revision is not None and (isinstance(if_revision, bool) or not isinstance(if_revision, int)):
             raise TypeError(f"if_revision must be an int, not {type(if_revision).__name__}")
-        encoded = None if payload is None else encode(payload)
+        encoded = None if op == "remove" else encode(payload)
         self._client._bind()
         change = _Mutation(self)
 

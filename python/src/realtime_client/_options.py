@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     queue_path: str | os.PathLike[str] | None
     inbox_bytes: int
     channel_inbox_bytes: int
+    replica_bytes: int
     rate_limit: int | None
     error_report: str | os.PathLike[str] | None
     ca: str | bytes | None
@@ -69,6 +70,7 @@ _PATHS = {
     "queue_path": "queue.path",
     "inbox_bytes": "inbox.bytes",
     "channel_inbox_bytes": "inbox.channelBytes",
+    "replica_bytes": "replicaBytes",
     "rate_limit": "rateLimit",
     "error_report": "errorReport",
     "ca": "ca",

@@ -172,6 +172,8 @@ class Stats:
     """Messages that were dropped because a snapshot, loaded by `channel.on_gap`, contains them."""
     recovered: int
     """Messages that came after a reconnect from the server's history."""
+    diverged: int
+    """Times that a collection was not equal to the server's, and was fetched anew."""
     unroutable: int
     """Messages for channels that are not subscribed any more; dropped."""
     unexpected: int
@@ -216,6 +218,7 @@ def stats_from_report(report: Mapping[str, Any], *, unhandled: int, waiting: int
         gaps=report["gaps"],
         covered=report["covered"],
         recovered=report["recovered"],
+        diverged=report["diverged"],
         unroutable=report["unroutable"],
         unexpected=report["unexpected"],
         malformed=report["malformed"],
@@ -235,7 +238,7 @@ NO_STATS: Mapping[str, Any] = {
     **dict.fromkeys(["connectedAt", "latency", "jitter", "nextAttempt"]),
     **dict.fromkeys(["messagesSent", "messagesReceived", "bytesSent", "bytesReceived", "acknowledged", "failed"], 0),
     **dict.fromkeys(["duplicates", "gaps", "recovered", "unroutable", "unexpected", "malformed", "reconnects"], 0),
-    **dict.fromkeys(["restored", "deferred", "tornBytes"], 0),
+    **dict.fromkeys(["diverged", "restored", "deferred", "tornBytes"], 0),
     **dict.fromkeys(["covered", "failedAttempts", "queued", "queuedBytes", "unconsumedBytes"], 0),
 }
 """The report of a client that was never used."""

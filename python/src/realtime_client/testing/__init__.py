@@ -59,6 +59,11 @@ class RealtimeServer:
         timeout: float | None = None,
         handshake_timeout: float | None = None,
         write_timeout: float | None = None,
+        presence_grace: float | None = None,
+        presence_interval: float | None = None,
+        presence_members: int | None = None,
+        collection_records: int | None = None,
+        collection_bytes: int | None = None,
     ) -> None:
         """Makes a server, which `start()` starts.
 
@@ -89,6 +94,11 @@ class RealtimeServer:
             timeout: After how much silence a client is given up.
             handshake_timeout: How long a client may take until its first message.
             write_timeout: How long a socket may take nothing while something waits.
+            presence_grace: How long a client that is not connected still counts as present.
+            presence_interval: At most one message of presence changes in this time, for each channel.
+            presence_members: Clients that are present in a channel.
+            collection_records: Records of a collection.
+            collection_bytes: Bytes of all records of all collections.
         """
 
         def milliseconds(value: float | None) -> float | None:
@@ -121,6 +131,11 @@ class RealtimeServer:
             "timeout": milliseconds(timeout),
             "handshakeTimeout": milliseconds(handshake_timeout),
             "writeTimeout": milliseconds(write_timeout),
+            "presenceGrace": milliseconds(presence_grace),
+            "presenceInterval": milliseconds(presence_interval),
+            "presenceMembers": presence_members,
+            "collectionRecords": collection_records,
+            "collectionBytes": collection_bytes,
         }
         self._server: _Server | None = None
 
