@@ -110,6 +110,18 @@ impl Channel {
         Ok(Collection::open(Arc::clone(&self.client), replica))
     }
 
+    /// The same, which shows these records until those of the server are there. They count where the collection is opened first.
+    pub fn collection_with<T: DeserializeOwned + Serialize>(
+        &self,
+        name: &str,
+        initial: &[T],
+    ) -> Result<Collection<T>, Error> {
+        let id = self.client.handle.collection(self.name(), name)?;
+        let replica = self.client.state.replica_or_add(id, name);
+        replica.seed(&self.client, to_json(initial)?.bytes())?;
+        Ok(Collection::open(Arc::clone(&self.client), replica))
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.route.name

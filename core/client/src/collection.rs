@@ -250,6 +250,18 @@ impl Replica {
         self.stream.readers.deliver(&mut vec![event]).0
     }
 
+    /// Shows records until those of the server are there. Nothing where they were there before.
+    pub(crate) fn seed(&self, client: &Inner, initial: &[u8]) -> Result<(), Error> {
+        let mut view = self.lock();
+        if !view.is_new() {
+            return Ok(());
+        }
+        for change in client.handle.seed(self.stream.id, initial)? {
+            view.called(&change);
+        }
+        Ok(())
+    }
+
     fn mutate(&self, client: &Inner, request: RequestId, op: &Op, if_revision: Option<u64>) -> Result<Change, Error> {
         let mutation = match op {
             Op::Insert(record) => Mutation::Insert { record },

@@ -13,6 +13,7 @@ pub(crate) struct View {
     /// The records that calls have changed, with the number of their change, until the queue has come to it.
     ahead: HashMap<Text, u64>,
     calls: VecDeque<(u64, Text)>,
+    touched: bool,
 }
 
 /// A record, and the revision that the server has confirmed.
@@ -32,6 +33,11 @@ pub(crate) struct Applied {
 impl View {
     pub(crate) fn records(&self) -> &BTreeMap<Text, Shown> {
         &self.records
+    }
+
+    /// Whether nothing has happened to it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        !self.touched
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&Shown> {
@@ -58,6 +64,7 @@ impl View {
     }
 
     fn apply(&mut self, change: &Change) -> Option<Applied> {
+        self.touched = true;
         let old = match &change.record {
             Some(record) => {
                 let shown = Shown { record: record.clone(), revision: change.revision };

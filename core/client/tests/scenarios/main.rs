@@ -38,10 +38,23 @@ macro_rules! scenarios {
 scenarios! {
     after_disconnect
     binary
+    collection
+    collection_conflict
+    collection_names
+    collection_offline
+    collection_recovery
+    collection_refusals
+    collection_server_restart
+    collection_snapshot
     gap_beyond_retention
     half_open
     lost_receipts
     plain_dialect
+    presence
+    presence_killed
+    presence_reconnect
+    presence_refusals
+    presence_two_tabs
     publish_and_receive
     queue_while_offline
     rate_limits

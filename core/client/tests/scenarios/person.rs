@@ -1,7 +1,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use realtime_client::{Client, ClientEvent, Config, Covered, Error, LoadOn, Message, Receipt};
+use realtime_client::{
+    Client, ClientEvent, Collection, CollectionEvent, Config, Covered, Error, LoadOn, Message, PresenceEvent,
+};
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -15,6 +18,12 @@ pub(crate) struct Notes {
     pub(crate) gaps: Vec<(String, &'static str)>,
     /// Loads that are under way: channel, reason, and how to end it.
     pub(crate) loads: Vec<(String, &'static str, LoadEnd)>,
+    /// Of presence, by channel: event and user.
+    pub(crate) presence: HashMap<String, Vec<Value>>,
+    /// Of collections, by channel and name: kind, id and cause.
+    pub(crate) changes: HashMap<(String, String), Vec<Value>>,
+    /// Why collections were in sync, by channel and name.
+    pub(crate) syncs: HashMap<(String, String), Vec<&'static str>>,
 }
 
 /// With the offset that a snapshot reaches to, or by failing.
@@ -25,7 +34,8 @@ pub(crate) type LoadEnd = oneshot::Sender<Result<Option<u64>, String>>;
 pub(crate) struct Person {
     pub(crate) client: Client,
     pub(crate) disconnected: bool,
-    pub(crate) later: Vec<JoinHandle<Result<Receipt, Error>>>,
+    pub(crate) later: Vec<JoinHandle<Result<(), Error>>>,
+    pub(crate) collections: HashMap<(String, String), Collection<Value>>,
     notes: Arc<Mutex<Notes>>,
     changed: watch::Sender<()>,
 }
@@ -36,6 +46,7 @@ impl Person {
             client: Client::builder(config).start().unwrap(),
             disconnected: false,
             later: vec![],
+            collections: HashMap::new(),
             notes: Arc::default(),
             changed: watch::Sender::new(()),
         };
@@ -82,6 +93,54 @@ impl Person {
                 note(&mut |notes| notes.messages.entry(channel.clone()).or_default().push(message.clone()));
             }
         }))
+    }
+
+    pub(crate) async fn watch(&self, channel: &str) -> Result<(), Error> {
+        let mut watch = self.client.channel(channel)?.presence()?.watch().await?;
+        let (note, channel) = (self.noter(), channel.to_owned());
+        tokio::spawn(async move {
+            while let Some(event) = watch.recv().await {
+                let event = match &event {
+                    PresenceEvent::Join(user) => Some(json!(["join", user.id])),
+                    PresenceEvent::Update(user) => Some(json!(["update", user.id])),
+                    PresenceEvent::Leave(user) => Some(json!(["leave", user.id])),
+                    _ => None,
+                };
+                note(&mut |notes| notes.presence.entry(channel.clone()).or_default().extend(event.clone()));
+            }
+        });
+        Ok(())
+    }
+
+    pub(crate) fn collect(&mut self, place: (String, String), initial: Option<Vec<u8>>) -> Result<(), Error> {
+        let channel = self.client.channel(&place.0)?;
+        let collection = match initial {
+            Some(initial) => {
+                channel.collection_with(&place.1, &serde_json::from_slice::<Vec<Value>>(&initial).unwrap())?
+            }
+            None => channel.collection(&place.1)?,
+        };
+        let mut events = collection.events();
+        self.collections.insert(place.clone(), collection);
+        let note = self.noter();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                note(&mut |notes| match &event {
+                    CollectionEvent::Changed(change) => {
+                        let cause = match (change.is_rollback(), change.is_local()) {
+                            (true, _) => "rollback",
+                            (false, true) => "local",
+                            (false, false) => "remote",
+                        };
+                        let change = json!([change.kind().as_str(), change.id(), cause]);
+                        notes.changes.entry(place.clone()).or_default().push(change);
+                    }
+                    CollectionEvent::Synced { reason } => notes.syncs.entry(place.clone()).or_default().push(reason),
+                    _ => {}
+                });
+            }
+        });
+        Ok(())
     }
 
     /// Waits until `take` finds what it looks for; it takes that out.

@@ -2,7 +2,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use realtime_client::{Client, Config, Error, LoadOn, Message, Protocol, Receipt, Token};
+use futures_util::TryFutureExt;
+use futures_util::future::BoxFuture;
+use realtime_client::{
+    Client, Config, Error, LoadOn, Message, Presence, PresenceStatus, Protocol, Receipt, Token, User,
+};
 use realtime_server::{Auth, Echo, RunningServer, Server, ServerConfig};
 use realtime_testing::FaultProxy;
 use serde_json::{Value, json};
@@ -84,7 +88,7 @@ impl Runner {
                 let person = self.people.get_mut(&client).unwrap();
                 for payload in payloads {
                     let (client, step, channel) = (person.client.clone(), step.clone(), channel.clone());
-                    let sent = async move { send(&client, &step, Some(&channel), &payload).await };
+                    let sent = async move { send(&client, &step, Some(&channel), &payload).await.map(drop) };
                     person.later.push(tokio::spawn(sent));
                 }
                 // Their order is that of their first turn, which they all get before whatever this scenario does next.
@@ -157,9 +161,115 @@ impl Runner {
                 let code = step["code"].as_str().unwrap();
                 self.person(&client).until(|notes| notes.errors.contains(&code).then_some(())).await;
             }
+            "watch" => {
+                let watched = self.person(&client).watch(&channel).await;
+                outcome(step, watched);
+            }
+            "track" => {
+                let mut state = step["user"].as_object().unwrap().clone();
+                let key = state.remove("id");
+                let key = key.as_ref().and_then(Value::as_str);
+                let tracked = self.presence(&client, &channel).track(key, status(step), &state).await;
+                outcome(step, tracked);
+            }
+            "updatePresence" => {
+                let presence = self.presence(&client, &channel);
+                let updated = match &step["patch"] {
+                    Value::Null => presence.set_status(status(step)).await,
+                    patch => presence.update(patch).await,
+                };
+                outcome(step, updated);
+            }
+            "untrack" => {
+                let untracked = self.presence(&client, &channel).untrack().await;
+                outcome(step, untracked);
+            }
+            "expectUsers" => {
+                let watch = self.presence(&client, &channel).watch().await.unwrap();
+                let shown = |user: &User| {
+                    json!([user.id, user.status.as_str(), user.state::<Value>().unwrap(), user.connections])
+                };
+                let expected = step["users"].as_array().unwrap();
+                let there = |users: &[User]| users.iter().map(shown).eq(expected.iter().cloned());
+                watch.until(there).await.unwrap();
+            }
+            "expectPresence" => {
+                let expected = step["events"].as_array().unwrap();
+                let enough = |notes: &mut crate::person::Notes| {
+                    let noted = notes.presence.entry(channel.clone()).or_default();
+                    (noted.len() >= expected.len()).then(|| std::mem::take(noted))
+                };
+                assert_eq!(self.person(&client).until(enough).await, *expected, "{step}");
+            }
+            "collection" => {
+                let initial = step["initialData"].as_array().map(|records| serde_json::to_vec(records).unwrap());
+                let place = (channel, text("collection"));
+                let person = self.people.get_mut(&client).unwrap();
+                let opened = person.collect(place.clone(), initial);
+                if outcome(step, opened).is_some() && step["ready"] != false {
+                    person.collections[&place].ready().await.unwrap();
+                }
+            }
+            "insert" | "update" | "remove" => self.mutate(step, &client, &(channel, text("collection"))).await,
+            "expectData" => {
+                let collection = &self.person(&client).collections[&(channel, text("collection"))];
+                let mut events = collection.events();
+                while step["now"] != true && Value::from(collection.records().unwrap()) != step["data"] {
+                    events.recv().await.unwrap();
+                }
+                assert_eq!(Value::from(collection.records().unwrap()), step["data"], "{step}");
+            }
+            "expectChanges" => {
+                let (place, expected) = ((channel, text("collection")), step["changes"].as_array().unwrap());
+                let enough = |notes: &mut crate::person::Notes| {
+                    let noted = notes.changes.entry(place.clone()).or_default();
+                    (noted.len() >= expected.len()).then(|| std::mem::take(noted))
+                };
+                assert_eq!(self.person(&client).until(enough).await, *expected, "{step}");
+            }
+            "expectSync" => {
+                let place = (channel, text("collection"));
+                let found = |notes: &mut crate::person::Notes| {
+                    let syncs = notes.syncs.entry(place.clone()).or_default();
+                    let at = syncs.iter().position(|reason| *reason == step["reason"])?;
+                    syncs.drain(..=at);
+                    Some(())
+                };
+                self.person(&client).until(found).await;
+            }
             "expectStats" => self.expect_stats(step, &client),
             other => panic!("an unknown step {other}"),
         }
+    }
+
+    async fn mutate(&mut self, step: &Value, client: &str, place: &(String, String)) {
+        let person = self.people.get_mut(client).unwrap();
+        let collection = &person.collections[place];
+        let (id, if_revision) = (step["id"].as_str().unwrap_or_default(), step["ifRevision"].as_u64());
+        let done: BoxFuture<'static, Result<(), Error>> = match (step["do"].as_str().unwrap(), if_revision) {
+            ("insert", _) => Box::pin(collection.insert(&step["record"]).map_ok(drop)),
+            ("update", None) => Box::pin(collection.update(id, &step["patch"]).map_ok(drop)),
+            ("update", Some(revision)) => Box::pin(collection.update_if(id, &step["patch"], revision).map_ok(drop)),
+            (_, None) => Box::pin(collection.remove(id)),
+            (_, Some(revision)) => Box::pin(collection.remove_if(id, revision)),
+        };
+        if step["later"] == true {
+            person.later.push(tokio::spawn(done));
+            return;
+        }
+        let done = done.await;
+        if let Err(error) = &done {
+            if let Some(current) = step.get("current") {
+                let record = error.record.as_ref().map(|record| serde_json::from_slice::<Value>(record).unwrap());
+                assert_eq!(record.as_ref(), Some(current), "{step}");
+            }
+            assert!(step["revision"].is_null() || error.revision == step["revision"].as_u64(), "{step}: {error:?}");
+        }
+        outcome(step, done);
+    }
+
+    fn presence(&self, client: &str, channel: &str) -> Presence {
+        self.person(client).client.channel(channel).unwrap().presence().unwrap()
     }
 
     async fn expect_messages(&self, step: &Value, client: &str, channel: &str) {
@@ -236,6 +346,10 @@ async fn send(client: &Client, step: &Value, channel: Option<&str>, payload: &Va
     }
 }
 
+fn status(step: &Value) -> PresenceStatus {
+    step["status"].as_str().map_or(PresenceStatus::Online, |status| PresenceStatus::parse(status).unwrap())
+}
+
 fn payload(message: &Message) -> Value {
     if message.is_binary() { hex(message.bytes()).into() } else { message.json().unwrap() }
 }
@@ -260,6 +374,8 @@ fn server_config(options: &Value) -> ServerConfig {
             "historyMessages" => config.hub.history.messages = number() as usize,
             "maxPayload" => config.hub.limits.payload = number(),
             "maxChannels" => config.hub.limits.channels = number(),
+            "presenceGrace" => config.hub.presence.grace = Duration::from_millis(number()),
+            "collectionRecords" => config.hub.collections.records = number(),
             "rate" => config.hub.limits.rate = number(),
             "tokenSecret" => config.hub.auth = Auth::secret(value.as_str().unwrap()),
             "echo" => config.application = value.as_bool().unwrap().then(|| Arc::new(Echo) as _),
