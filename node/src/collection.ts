@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { native, type RealtimeError } from "./errors.js";
 import { deepFreeze } from "./freeze.js";
 import { checkName } from "./outbox.js";
-import { encodeJson } from "./payload.js";
+import { encodeObject } from "./payload.js";
 import { Stream, type IncomingChange, type StreamDriver, type StreamHost } from "./stream.js";
 import { View } from "./view.js";
 
@@ -150,7 +150,7 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
   /** Begins to sync, or goes on. @internal */
   open(initial: Iterable<NewRecord<T>> | undefined): void {
     if (initial !== undefined) {
-      const seeded = native(() => this.host.native.seed(this.number, encodeJson([...initial])));
+      const seeded = native(() => this.host.native.seed(this.number, encodeObject([...initial])));
       for (const { id, version, record } of JSON.parse(seeded) as Made[]) {
         this.#view.called(id, version);
         this.#view.put(id, deepFreeze(record) as Readonly<T>, undefined);
@@ -170,7 +170,7 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
     return this.host.outbox.call(
       () => {
         if (op !== "insert") checkName("record", id);
-        const text = op === "remove" ? null : encodeJson(payload);
+        const text = op === "remove" ? null : encodeObject(payload);
         return (request, wait) => {
           const made = this.host.native.mutate(request, this.number, op, id ?? null, text, ifRevision ?? null, wait);
           if (made === null) return false;

@@ -21,6 +21,14 @@ export function encodeJson(payload: unknown): string {
   return text;
 }
 
+/** The text of what is to be a JSON object: bytes never are, though `JSON.stringify` makes one of them. @internal */
+export function encodeObject(value: unknown): string {
+  if (encodeBinary(value) !== undefined) {
+    throw new RealtimeError("invalid_record", "a record is a JSON object, not bytes");
+  }
+  return encodeJson(value);
+}
+
 /** The bytes of a binary payload, copied because the caller may change them before they are sent. @internal */
 export function encodeBinary(payload: unknown): Buffer | undefined {
   if (typeof payload !== "object") return undefined;

@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import type { RealtimeError } from "./errors.js";
 import { deepFreeze } from "./freeze.js";
-import { encodeJson } from "./payload.js";
+import { encodeObject } from "./payload.js";
 import { Stream, type StreamDriver, type StreamHost } from "./stream.js";
 
 /** How available a user is. */
@@ -107,14 +107,14 @@ export class RealtimePresence<State extends object = Record<string, any>> extend
       const { id, ...state } = user;
       this.watch();
       const key = typeof id === "number" ? String(id) : (id ?? null);
-      this.host.native.track(request, this.number, key, status, encodeJson(state));
+      this.host.native.track(request, this.number, key, status, encodeObject(state));
     });
   }
 
   /** Changes some fields of what is tracked. Fails with `not_tracked` where nothing is. */
   update(patch: Partial<Omit<State, keyof PresenceInfo>>): Promise<void> {
     return this.#request((request) => {
-      this.host.native.updatePresence(request, this.number, null, encodeJson(patch));
+      this.host.native.updatePresence(request, this.number, null, encodeObject(patch));
     });
   }
 

@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 import pytest
 import pytest_asyncio
 
-from realtime_client import RealtimeChannel, WebSocketClient
+from realtime_client import WebSocketClient
+from realtime_client._emitter import Emitter
 from realtime_client.testing import FaultProxy, RealtimeServer
 
 pytest_plugins = ["pytester"]
@@ -30,7 +31,7 @@ FAST: Fast = {"reconnect_first": 0.02, "reconnect_base": 0.05, "reconnect_max": 
 class Heard:
     """Everything that a handler was called with, to be waited for."""
 
-    def __init__(self, emitter: WebSocketClient | RealtimeChannel, event: str) -> None:
+    def __init__(self, emitter: Emitter, event: str) -> None:
         self.all: list[tuple[Any, ...]] = []
         self._changed = asyncio.Event()
 

@@ -2,10 +2,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use pyo3::{PyTraverseError, PyVisit};
-use realtime_bridge::{Change, ChangeKind, Data, Error, ErrorKind, Options, Overdue};
+use realtime_bridge::{Change, ChangeKind, Data, Error, ErrorCode, ErrorKind, Options, Overdue};
 
 use crate::channels::{Channels, DIRECT, Route};
 use crate::drain::{Cursor, Drain};
@@ -145,12 +146,13 @@ impl Connection {
         &self,
         py: Python<'_>,
         presence: u32,
-        key: Option<&str>,
+        key: Option<&Bound<'_, PyString>>,
         status: &str,
         state: &Bound<'_, PyAny>,
     ) -> PyResult<u64> {
-        let state = json::encode(state)?;
-        self.request(py, |request| self.bridge.track(request, presence, key, status, state.bytes()))
+        let key = key.map(|key| text(key, "id of the user")).transpose()?;
+        let state = object(state)?;
+        self.request(py, |request| self.bridge.track(request, presence, key, status, &state))
     }
 
     /// Changes the status of what is tracked, or fields of its state; returns the number of the request.
@@ -161,9 +163,8 @@ impl Connection {
         status: Option<&str>,
         patch: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        let patch = patch.map(json::encode).transpose()?;
-        let patch = patch.as_ref().map(|patch| &patch.bytes()[..]);
-        self.request(py, |request| self.bridge.update_presence(request, presence, status, patch))
+        let patch = patch.map(object).transpose()?;
+        self.request(py, |request| self.bridge.update_presence(request, presence, status, patch.as_deref()))
     }
 
     /// Ends being present; returns the number of the request.
@@ -183,8 +184,8 @@ impl Connection {
         collection: u32,
         initial: &Bound<'py, PyAny>,
     ) -> PyResult<Vec<(String, Bound<'py, PyAny>, u64)>> {
-        let initial = json::encode(initial)?;
-        let changes = self.bridge.seed(collection, initial.bytes()).map_err(|e| raise(py, &e))?;
+        let initial = object(initial)?;
+        let changes = self.bridge.seed(collection, &initial).map_err(|e| raise(py, &e))?;
         changes.into_iter().map(|change| Ok((change.key.to_string(), record(py, &change)?, change.version))).collect()
     }
 
@@ -200,11 +201,10 @@ impl Connection {
         if_revision: Option<u64>,
     ) -> PyResult<Option<Made<'py>>> {
         let key = key.map(|key| text(key, "id of the record")).transpose()?;
-        let payload = payload.map(json::encode).transpose()?;
-        let payload = payload.as_ref().map(|payload| &payload.bytes()[..]).unwrap_or_default();
+        let payload = payload.map(object).transpose()?.unwrap_or_default();
         let mut made = None;
         let request = self.enqueue(py, |request| {
-            made = Some(self.bridge.mutate(request, collection, op, key, payload, if_revision)?);
+            made = Some(self.bridge.mutate(request, collection, op, key, &payload, if_revision)?);
             Ok(())
         })?;
         let (Some(request), Some(change)) = (request, made) else { return Ok(None) };
@@ -361,6 +361,18 @@ impl Connection {
     }
 }
 
+/// The JSON of what must be an object, which bytes never are.
+fn object(payload: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    match json::encode(payload)? {
+        Data::Json(json) => Ok(json),
+        _ => {
+            let error =
+                Error::new(ErrorKind::Refused(ErrorCode::InvalidRecord), "a record is a JSON object, not bytes");
+            Err(raise(payload.py(), &error))
+        }
+    }
+}
+
 /// What a mutation has come to at once.
 type Made<'py> = (u64, String, Bound<'py, PyAny>, Option<u64>, u64, bool);
 
@@ -376,6 +388,6 @@ fn record<'py>(py: Python<'py>, change: &Change) -> PyResult<Bound<'py, PyAny>> 
 fn text<'a>(text: &'a Bound<'_, PyString>, what: &str) -> PyResult<&'a str> {
     text.to_str().map_err(|_| {
         let message = format!("the {what} holds a lone surrogate, which UTF-8 does not have");
-        raise(text.py(), &Error::new(ErrorKind::Refused(realtime_bridge::ErrorCode::InvalidName), message))
+        raise(text.py(), &Error::new(ErrorKind::Refused(ErrorCode::InvalidName), message))
     })
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ._frozen import freeze
 from ._outbox import Pending
-from ._realtime import Receipt, encode
+from ._realtime import encode
 from ._stream import Answer, Stream
 from ._view import View
 
@@ -230,7 +230,7 @@ class _Mutation(Answer[Any]):
     __slots__ = ("_collection", "_id", "_record")
 
     def __init__(self, collection: RealtimeCollection[Any]) -> None:
-        super().__init__(collection, self._shown)
+        super().__init__(collection)
         self._collection = collection
         self._id: str | None = None
         """Set while the engine has it."""
@@ -249,7 +249,7 @@ class _Mutation(Answer[Any]):
         self._end()
         super().fail(error)
 
-    def _shown(self, receipt: Receipt) -> Any:
+    def value(self) -> Any:
         if self._record is None or self._id is None:
             return None
         now = self._collection._view.get(self._id)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,9 +121,7 @@ class RealtimePresence(Stream):
         key = str(id) if isinstance(id, (str, int)) and not isinstance(id, bool) else id
         payload = encode(state)
         self._watch()
-        return self._request(
-            lambda link: link.native.track(self._id, key, str(status), payload), Answer(self, lambda receipt: None)
-        )
+        return self._request(lambda link: link.native.track(self._id, key, str(status), payload))
 
     def update(self, patch: Mapping[str, Any]) -> Pending[None]:
         """Changes some fields of what is tracked. Fails with `not_tracked` where nothing is."""
@@ -135,7 +133,7 @@ class RealtimePresence(Stream):
 
     def untrack(self) -> Pending[None]:
         """Ends being present. Idempotent."""
-        return self._request(lambda link: link.native.untrack(self._id), Answer(self, lambda receipt: None))
+        return self._request(lambda link: link.native.untrack(self._id))
 
     def close(self) -> None:
         """Untracks, and stops to watch. What was seen stays as it was; using it again watches again."""
@@ -151,9 +149,13 @@ class RealtimePresence(Stream):
     def _change(self, status: StatusName | None, patch: Mapping[str, Any] | None) -> Pending[None]:
         payload = None if patch is None else encode(dict(patch))
         name = None if status is None else str(status)
-        return self._request(
-            lambda link: link.native.update_presence(self._id, name, payload), Answer(self, lambda receipt: None)
-        )
+        return self._request(lambda link: link.native.update_presence(self._id, name, payload))
+
+    def _request(self, ask: Callable[[Link], int]) -> Pending[None]:
+        request = ask(self._client._bind())
+        answer: Answer[None] = Answer(self)
+        self._client._outbox.futures[request] = answer
+        return answer
 
     def _open(self, link: Link) -> int:
         return link.native.presence(self._channel.name)

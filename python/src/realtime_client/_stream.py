@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -7,7 +8,6 @@ from ._emitter import Emitter
 from ._errors import RealtimeError
 from ._ordered import Ordered, Ticket
 from ._outbox import Pending
-from ._realtime import Receipt
 
 if TYPE_CHECKING:
     from ._channel import RealtimeChannel
@@ -17,17 +17,18 @@ T = TypeVar("T")
 
 
 class Answer(Pending[T], Generic[T]):
-    """What a request to the server returns: the receipt becomes something that says more."""
+    """What a request to the server returns: its receipt becomes what the application is to have."""
 
-    __slots__ = ("_result",)
+    __slots__ = ()
 
-    def __init__(self, stream: Stream, result: Callable[[Receipt], T]) -> None:
-        client = stream._client
-        super().__init__(client._pending().get_loop(), stream._unseen)
-        self._result = result
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(asyncio.get_running_loop(), stream._unseen)
+
+    def value(self) -> Any:
+        return None
 
     def set_result(self, receipt: Any) -> None:
-        super().set_result(self._result(receipt))
+        super().set_result(self.value())
 
 
 class Stream(Emitter):
@@ -155,11 +156,6 @@ class Stream(Emitter):
 
     def _call(self, event: str, arguments: tuple[Any, ...], ticket: Ticket | None = None) -> None:
         self._client._calls.emit(self, event, arguments, self._ordered, ticket, self._channel.name)
-
-    def _request(self, attempt: Callable[[Link], int], answer: Answer[T]) -> Answer[T]:
-        link = self._client._bind()
-        self._client._outbox.futures[attempt(link)] = answer
-        return answer
 
 
 Report = Mapping[str, Any]
