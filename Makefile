@@ -9,7 +9,7 @@ help: ## What there is
 setup: ## Tools, virtual environment, npm packages, native modules (debug)
 	@tools/setup.sh
 
-demo: setup ## The main job on real sockets: Python and Node services through cuts, counted by the receivers
+demo: setup ## The main job on real sockets: Python and Node services through cuts, messages, tasks and presence
 	@tools/demo.sh
 
 test: setup ## Everything: engine, vectors, scenarios, sockets, packages; ends with "N passed, N failed"

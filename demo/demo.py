@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,53 +10,55 @@ from typing import Any
 from realtime_client.testing import FaultProxy, RealtimeServer
 from services import Service
 from table import table, total
+from team import team
+from trouble import trouble
 
 HERE = Path(__file__).resolve().parent
+GRACE = 1.5
+"""Seconds that a member is away before it is gone."""
 CHANNELS = ["lobby", "orders", "grüße", "telemetry/1", "telemetry/2"]
-SERVICES = {"python": [sys.executable, str(HERE / "service.py")], "node": ["node", str(HERE / "service.mjs")]}
-
-
-async def trouble(proxy: FaultProxy) -> None:
-    """Breaks the network in turn: all connections at once, in the middle of a frame, and for a second."""
-    dice = random.Random(7)
-    while True:
-        await asyncio.sleep(0.35)
-        proxy.cut_connections()
-        await asyncio.sleep(0.35)
-        proxy.drop_after(dice.randrange(1, 20_000))
-        await asyncio.sleep(0.35)
-        proxy.cut()
-        await asyncio.sleep(1.0)
-        proxy.restore()
-        await asyncio.sleep(0.5)
+SERVICES = {
+    "python": [sys.executable, str(HERE / "service.py")],
+    "node": ["node", str(HERE / "service.mjs")],
+}
 
 
 async def main(messages: int) -> int:
     each = messages // 2
-    async with RealtimeServer() as server:
-        proxy = FaultProxy(server.url)
-        print(f"server {server.url}, behind the fault proxy {proxy.url}; channels: {', '.join(CHANNELS)}")
-        services = [
-            await Service.start(name, [*command, proxy.url, str(each), str(each), *CHANNELS])
-            for name, command in SERVICES.items()
-        ]
-        await asyncio.gather(*(service.hear("ready") for service in services))
-        print(f"a Python and a Node service are in all channels and send each other {each} messages each …")
-        breaking = asyncio.create_task(trouble(proxy))
-        for service in services:
-            service.tell("go")
-        await asyncio.gather(*(service.hear("sent") for service in services))
-        breaking.cancel()
-        proxy.restore()
-        results = dict(
-            zip(SERVICES, await asyncio.gather(*(service.hear("done") for service in services)), strict=True)
+    async with RealtimeServer(presence_grace=GRACE) as server:
+        is_delivered = await deliver(server, each)
+        is_shared = await team(server)
+    return 0 if is_delivered and is_shared else 1
+
+
+async def deliver(server: RealtimeServer, each: int) -> bool:
+    proxy = FaultProxy(server.url)
+    print(f"server {server.url}, behind the fault proxy {proxy.url}; channels: {', '.join(CHANNELS)}")
+    services = [
+        await Service.start(name, [*command, proxy.url, str(each), str(each), *CHANNELS])
+        for name, command in SERVICES.items()
+    ]
+    await asyncio.gather(*(service.hear("ready") for service in services))
+    print(f"a Python and a Node service are in all channels and send each other {each} messages each …")
+    breaking = asyncio.create_task(trouble(proxy))
+    for service in services:
+        service.tell("go")
+    await asyncio.gather(*(service.hear("sent") for service in services))
+    breaking.cancel()
+    proxy.restore()
+    results = dict(
+        zip(
+            SERVICES,
+            await asyncio.gather(*(service.hear("done") for service in services)),
+            strict=True,
         )
-        cuts = proxy.cuts
-        proxy.stop()
+    )
+    cuts = proxy.cuts
+    proxy.stop()
     return report(results, each, cuts)
 
 
-def report(results: dict[str, dict[str, Any]], each: int, cuts: int) -> int:
+def report(results: dict[str, dict[str, Any]], each: int, cuts: int) -> bool:
     peer = {"python": "node", "node": "python"}
     rows = []
     for name, result in results.items():
@@ -95,7 +96,7 @@ def report(results: dict[str, dict[str, Any]], each: int, cuts: int) -> int:
         f"recovered={sums['recovered']} lost={sums['lost']} duplicated={sums['duplicated']} "
         f"out_of_order={sums['out_of_order']} cuts={cuts}"
     )
-    return 0 if sums["lost"] == sums["duplicated"] == sums["out_of_order"] == 0 else 1
+    return sums["lost"] == sums["duplicated"] == sums["out_of_order"] == 0
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ class Service:
             self._heard(message)
         raise SystemExit(f"the {self.name} service ended before it was {state}")
 
+    def finish(self) -> None:
+        """Says that nothing more will be said."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     async def end(self) -> None:
         """Waits for its end; kills it where it does not come."""
         try:

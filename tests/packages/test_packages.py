@@ -157,10 +157,33 @@ def test_every_supported_python_imports_the_one_wheel(installed: Installed, tmp_
         assert run(folder / "bin/python", "-W", "error", "-c", code, cwd=tmp_path).strip() == "disconnected", python
 
 
-def test_the_demo_loses_repeats_and_reorders_nothing() -> None:
+def test_the_demo_loses_nothing_and_keeps_tasks_and_presence_equal() -> None:
     printed = run(ROOT / "tools/demo.sh", "4000", cwd=ROOT)
-    summary = re.findall(r"^demo: (.*)$", printed, re.MULTILINE)[-1]
-    figures = dict(pair.split("=") for pair in summary.split())
-    assert (figures["sent"], figures["acknowledged"], figures["delivered"]) == ("4000", "4000", "4000")
-    assert (figures["lost"], figures["duplicated"], figures["out_of_order"]) == ("0", "0", "0")
-    assert int(figures["cuts"]) > 0
+
+    def figures(part: str) -> dict[str, str]:
+        return dict(
+            re.findall(
+                r"(\w+)=(\S+)",
+                re.findall(rf"^{part}: (.*)$", printed, re.MULTILINE)[-1],
+            )
+        )
+
+    demo = figures("demo")
+    assert (demo["sent"], demo["acknowledged"], demo["delivered"]) == (
+        "4000",
+        "4000",
+        "4000",
+    )
+    assert (demo["lost"], demo["duplicated"], demo["out_of_order"]) == ("0", "0", "0")
+    assert int(demo["cuts"]) > 0
+    tasks = figures("tasks")
+    # Each edits 100 times; both want the release, and one of them comes too late.
+    assert (tasks["edits"], tasks["conflicts"], tasks["equal"]) == ("199", "1", "true")
+    assert int(tasks["cuts"]) > 0
+    assert int(tasks["records"]) > 3
+    presence = figures("presence")
+    assert (presence["joins"], presence["leaves"], presence["ghosts"]) == (
+        "3",
+        "3",
+        "0",
+    )
