@@ -207,7 +207,7 @@ fn a_large_state_comes_in_pages() {
     let first = follower(&mut net, 0);
     seconds(&mut net, 2);
     let filler = "x".repeat(1000);
-    for at in 0..1500 {
+    for at in 0..9000 {
         insert(&mut net, first, &format!(r#"{{"id":"k{at:05}","f":"{filler}"}}"#));
     }
     let large = "y".repeat(200_000);
@@ -215,14 +215,14 @@ fn a_large_state_comes_in_pages() {
     seconds(&mut net, 1);
     net.largest = 0;
     let second = follower(&mut net, 0);
-    seconds(&mut net, 3);
-    assert_eq!(synced(&net, second), [("initial", 1501)]);
+    seconds(&mut net, 5);
+    assert_eq!(synced(&net, second), [("initial", 9001)]);
     assert_eq!(net.nodes[second].data, net.nodes[first].data);
-    assert!(net.sent["sync:state"] >= 45, "{:?}", net.sent);
+    assert!(net.sent["sync:state"] >= 270, "{:?}", net.sent);
     assert!(net.largest < 200_000 + (36 << 10), "{}", net.largest);
     let initial =
         net.nodes[second].events.iter().filter(|event| matches!(event, Event::Change(c) if c.initial)).count();
-    assert_eq!(initial, 1501);
+    assert_eq!(initial, 9001);
 }
 
 #[test]

@@ -139,6 +139,10 @@ impl PeerCollection {
 
     /// A part of another's state has come, and was taken; `true` where it is whole with that.
     pub(crate) fn came(&mut self, now: Timestamp, state: &State<'_>, changed: bool, rng: &mut Rng) -> bool {
+        if let Some(at) = &mut self.unanswered_at {
+            // There is an answer, which takes its time.
+            *at = now + UNANSWERED;
+        }
         if state.digest == self.digest.sum {
             // It says what this client would say.
             self.answer_at = None;
