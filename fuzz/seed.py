@@ -31,6 +31,19 @@ WELCOME = (
 )
 # Watches a presence and a collection, and has both answered.
 STREAMS = step(28, b"") + step(31, b"") + step(47, b"x")
+# In a backend that only hands messages on: present, with a presence and a collection, and what others say there.
+PLAIN = step(1, b"") + step(28, b"") + step(45, b"{}") + step(5, b"")
+PEERS = {
+    "join": (139, b'{"ref":"r1","key":"ada","status":"online","state":{},"joined_at":5,"seen_at":6}'),
+    "leave": (59, b'{"ref":"r1"}'),
+    "change": (75, b'{"collection":"tasks","key":"t1","clock":[1700000000000,3,"r1"],"record":{"id":"t1"}}'),
+    "request": (91, b'{"collection":"tasks","ref":"r1","digest":"00000000000000ff"}'),
+    "state": (
+        107,
+        b'{"collection":"tasks","ref":"r1","digest":"0000000000000000","part":0,"last":true,'
+        b'"records":[{"key":"t1","clock":[1,0,"r2"],"record":null}]}',
+    ),
+}
 seeds = [text for name in ("client_messages", "server_messages", "records") for text in texts(json.loads((VECTORS / f"{name}.json").read_text()))]
 for index, text in enumerate(text for text in seeds if len(text) < 4000):
     targets = {
@@ -42,3 +55,5 @@ for index, text in enumerate(text for text in seeds if len(text) < 4000):
         folder = FUZZ / "corpus" / target
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"vector-{index}").write_bytes(data)
+for name, (kind, text) in PEERS.items():
+    (FUZZ / "corpus" / "session" / f"peer-{name}").write_bytes(PLAIN + step(kind, text) + step(255, b"{}"))

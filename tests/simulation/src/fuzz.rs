@@ -62,6 +62,18 @@ fn outbox_file(data: &[u8]) {
     }
 }
 
+/// The messages of section 15 of the specification.
+const PEER_EVENTS: [&str; 8] = [
+    "presence:join",
+    "presence:announce",
+    "presence:update",
+    "presence:leave",
+    "sync:change",
+    "sync:request",
+    "sync:state",
+    "sync:digest",
+];
+
 /// A session under whatever its driver, its peer and its application may do. Each step is a byte, a length and so many bytes.
 pub fn session(data: &[u8]) {
     let mut config = Config::new("ws://fuzz");
@@ -126,6 +138,13 @@ pub fn session(data: &[u8]) {
                     r#"{{"type":"subscribed","id":{request},"channel":"room",{stream},"epoch":"e1","offset":12}}"#
                 );
                 session.handle(now, Input::Frame { attempt, frame: text_frame(answer.as_bytes()) });
+            }
+            11 if kind > 16 => {
+                // What another client of a backend that only hands messages on may say.
+                let event = PEER_EVENTS[usize::from(kind / 16) % PEER_EVENTS.len()];
+                let payload = String::from_utf8_lossy(text);
+                let told = format!(r#"{{"type":"{event}","payload":{payload},"channel":"room"}}"#);
+                session.handle(now, Input::Frame { attempt, frame: text_frame(told.as_bytes()) });
             }
             10 => session.handle(now, Input::Frame { attempt, frame: Frame::Binary(Bytes::copy_from_slice(text)) }),
             _ => session.handle(now, Input::Frame { attempt, frame: text_frame(text) }),

@@ -90,3 +90,39 @@ fn a_session_survives_any_peer() {
 fn a_hub_survives_any_client() {
     over(5_000, 3, fuzz::hub, true);
 }
+
+/// Payloads of section 15 of the specification, by event as in `fuzz::PEER_EVENTS`.
+const PEERS: [(u8, &str); 8] = [
+    (0, r#"{"ref":"r1","key":"ada","status":"online","state":{"a":1},"joined_at":5,"seen_at":6}"#),
+    (1, r#"{"ref":"r1","key":"ada","status":"away","state":{"__proto__":{}},"joined_at":5,"seen_at":7}"#),
+    (2, r#"{"ref":"r2","key":"ada","status":"busy","state":{},"joined_at":5}"#),
+    (3, r#"{"ref":"r1"}"#),
+    (4, r#"{"collection":"tasks","key":"t1","clock":[1700000000000,3,"r1"],"record":{"id":"t1","n":1.0}}"#),
+    (5, r#"{"collection":"tasks","ref":"r1","digest":"00000000000000ff"}"#),
+    (
+        6,
+        r#"{"collection":"tasks","ref":"r1","digest":"0000000000000000","part":0,"last":true,"records":[{"key":"t1","clock":[1,0,"r2"],"record":null}]}"#,
+    ),
+    (7, r#"{"collection":"tasks","ref":"r2","digest":"ffffffffffffffff"}"#),
+];
+
+#[test]
+fn a_session_survives_any_other_client() {
+    // In plain, present, with a presence and a collection.
+    let opening = [step(1, b""), step(28, b""), step(45, b"{}"), step(5, b"")].concat();
+    let (corpus, mut rng) = (corpus(), fastrand::Rng::with_seed(5));
+    for _ in 0..5_000 {
+        let mut data = opening.clone();
+        for _ in 0..rng.usize(1..30) {
+            let (event, payload) = PEERS[rng.usize(0..PEERS.len())];
+            let mut payload = payload.as_bytes().to_vec();
+            if rng.bool() {
+                mutate(&mut payload, &corpus, &mut rng);
+            }
+            // Now and then something else happens, or time passes.
+            let kind = if rng.u32(0..4) == 0 { rng.u8(..) } else { 16 * (event + if event == 0 { 8 } else { 0 }) + 11 };
+            data.extend(step(kind, &payload));
+        }
+        fuzz::session(&data);
+    }
+}
