@@ -6,11 +6,12 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from realtime_client import WebSocketClient
+from realtime_client import RealtimeCollection, RealtimeError, WebSocketClient
 from realtime_client.testing import FaultProxy
 
 from .conftest import FAST, TIMEOUT, Heard
@@ -77,3 +78,48 @@ async def test_it_subscribes_again_after_a_cut(relay: str) -> None:
         await opened.count(1)
         await room.send("said", 2)
         assert await heard.count(2) == [1, 2]
+
+
+async def test_presence_and_collections_work_among_the_clients_of_a_relay(relay: str) -> None:
+    async with FaultProxy(relay) as proxy, WebSocketClient(proxy.url, **FAST) as ann, WebSocketClient(relay) as ben:
+        messages = Heard(ann, "message"), Heard(ben, "message")
+
+        async def seen(client: WebSocketClient, *ids: str) -> None:
+            presence = client.channel("room").presence
+            heard = Heard(presence, "sync")
+            if {user.id for user in presence.users} != set(ids):
+                await heard.until(lambda values: bool(values) and {user.id for user in values[-1]} == set(ids))
+
+        await ann.channel("room").presence.track({"id": "ann", "name": "Ann"})
+        await ben.channel("room").presence.track({"id": "ben"})
+        await asyncio.gather(seen(ann, "ann", "ben"), seen(ben, "ann", "ben"))
+        user = ben.channel("room").presence.get("ann")
+        assert user is not None
+        assert (user["name"], user.verified, user.is_self) == ("Ann", False, False)
+
+        a = ann.channel("room").collection("tasks")
+        b = ben.channel("room").collection("tasks")
+
+        async def has(tasks: RealtimeCollection[dict[str, Any]], key: str, n: int) -> None:
+            heard = Heard(tasks, "change")
+            while (task := tasks.get(key)) is None or task["n"] != n:
+                await heard.count(len(heard.all) + 1)
+
+        await asyncio.gather(a.ready(), b.ready())
+        assert await a.insert({"id": "t1", "n": 1}) == {"id": "t1", "n": 1}
+        await has(b, "t1", 1)
+        with pytest.raises(RealtimeError, match="no revisions") as caught:
+            await b.update("t1", {"n": 9}, if_revision=1)
+        assert caught.value.code == "unsupported"
+
+        # What was changed while the line was cut meets afterwards.
+        lost = Heard(ann, "status")
+        proxy.cut()
+        await lost.until(lambda seen: "reconnecting" in seen)
+        late = a.insert({"id": "t2", "n": 2})
+        await b.update("t1", {"n": 3})
+        proxy.restore()
+        await asyncio.gather(late, has(a, "t1", 3), has(b, "t2", 2))
+        await ann.disconnect()
+        await seen(ben, "ben")
+        assert [len(heard.all) for heard in messages] == [0, 0]
