@@ -140,3 +140,49 @@ test("what a backend should not send is an error event, and the client goes on",
   assert.equal(client.getStats().malformed, 1);
   assert.ok(client.isConnected);
 });
+
+test("presence and collections work among the clients of a relay, without one message to the application", async (t) => {
+  const url = await startRelay(t);
+  const proxy = await startProxy(t, url);
+  const [ann, ben] = [await connected(t, proxy.url), await connected(t, url)];
+  const told = collect(ben.channel("room"), "message");
+  const direct = [collect(ann, "message"), collect(ben, "message")];
+  const seen = async (client, ids) => {
+    const { presence } = client.channel("room");
+    const holds = () => JSON.stringify(presence.users.map(({ id }) => id).sort()) === JSON.stringify(ids);
+    if (!holds()) await next(presence, "sync", holds);
+  };
+  await ann.channel("room").presence.track({ id: "ann", name: "Ann" });
+  await ben.channel("room").presence.track({ id: "ben" });
+  await Promise.all([seen(ann, ["ann", "ben"]), seen(ben, ["ann", "ben"])]);
+  const { name, verified, isSelf } = ben.channel("room").presence.get("ann");
+  assert.deepEqual([name, verified, isSelf], ["Ann", false, false]);
+
+  const [a, b] = [ann, ben].map((client) => client.channel("room").collection("tasks"));
+  const has = async (tasks, id, n) => {
+    const holds = () => tasks.get(id)?.n === n;
+    if (!holds()) await next(tasks, "change", holds);
+  };
+  await Promise.all([a.ready(), b.ready()]);
+  const task = await a.insert({ id: "t1", n: 1 });
+  assert.deepEqual([task, a.isPending("t1"), a.revision("t1")], [{ id: "t1", n: 1 }, false, undefined]);
+  await has(b, "t1", 1);
+  await assert.rejects(b.update("t1", { n: 9 }, { ifRevision: 1 }), { code: "unsupported" });
+  assert.equal(b.get("t1").n, 1);
+
+  // What was changed while the line was cut meets afterwards.
+  const lost = next(ann, "status", (status) => status === "reconnecting");
+  proxy.cut();
+  await lost;
+  const late = a.insert({ id: "t2", n: 2 });
+  await b.update("t1", { n: 3 });
+  const resynced = next(a, "sync");
+  proxy.restore();
+  await Promise.all([late, resynced, has(a, "t1", 3), has(b, "t2", 2)]);
+  await ann.disconnect();
+  await seen(ben, ["ben"]);
+  assert.deepEqual(
+    [told, ...direct].map(({ items }) => items.length),
+    [0, 0, 0],
+  );
+});
