@@ -102,7 +102,10 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
     return this.#view.has(id);
   }
 
-  /** Which change of the collection the server's record is as of, for `ifRevision`. */
+  /**
+   * Which change of the collection the server's record is as of, for `ifRevision`. `undefined` while it is shown before it has come
+   * from the server, which may be a moment after `insert` is done.
+   */
   revision(id: string): number | undefined {
     return this.#view.revision(id);
   }
@@ -115,7 +118,7 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
   /**
    * Adds a record. Without an `id`, a string, it gets one (UUIDv7, which sorts by time).
    *
-   * It is in `data` when this returns; the promise gives the record once the server has it. Inserting the same record again
+   * It is in `data` when this returns; the promise gives the record as it is shown once the server has it. Inserting the same record again
    * changes nothing; where the id has another record, this fails with `conflict`.
    */
   insert(record: NewRecord<T>): Promise<Readonly<T>> {

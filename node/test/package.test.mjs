@@ -27,7 +27,7 @@ test("the quick start of the README runs as it stands", async () => {
   assert.equal(stdout, "hello at offset 1\nthe server has it: 1\n");
 });
 
-for (const page of ["recovery", "backpressure", "outbox"]) {
+for (const page of ["recovery", "backpressure", "outbox", "presence", "collections"]) {
   test(`the example of docs/${page}.md runs as it stands`, async () => {
     const text = readFileSync(join(packageDirectory, "..", "docs", `${page}.md`), "utf8");
     const [, program] = /<!-- run: node -->\n```js\n([^]*?)```/.exec(text);

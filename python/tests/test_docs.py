@@ -12,7 +12,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["recovery", "backpressure", "outbox"])
+@pytest.mark.parametrize("page", ["recovery", "backpressure", "outbox", "presence", "collections"])
 def test_the_examples_of_a_page_run(page: str) -> None:
     text = (DOCS / f"{page}.md").read_text()
     (program,) = re.findall(r"<!-- run: python -->\n```python\n(.*?)```", text, re.DOTALL)

@@ -130,6 +130,17 @@ def test_rust_quick_start(installed: Installed, server: None) -> None:
     assert printed.splitlines() == ["the server has it at offset Some(1)", 'heard "hello"']
 
 
+def test_presence_and_collections(installed: Installed, server: None) -> None:
+    (installed.home / "sync.py").write_text(block("sync"))
+    printed = run(installed.bin / "python", "-W", "error", "sync.py", cwd=installed.home)
+    assert "1 task is shown already" in printed
+    assert printed.splitlines()[-1] == "conflict write the docs"
+    (installed.home / "sync.mjs").write_text(block("sync-node"))
+    printed = run("node", "sync.mjs", cwd=installed.home)
+    assert "2 task is shown already" in printed
+    assert printed.splitlines()[-1] == "conflict write the docs"
+
+
 def test_testing_quick_start(installed: Installed) -> None:
     (installed.home / "testing.py").write_text(block("testing"))
     assert run(installed.bin / "python", "-W", "error", "testing.py", cwd=installed.home) == "1 1\n"

@@ -87,7 +87,10 @@ class RealtimeCollection(Stream, Generic[RecordT]):
         return True
 
     def revision(self, id: str) -> int | None:
-        """Which change of the collection the server's record is as of, for `if_revision`."""
+        """Which change of the collection the server's record is as of, for `if_revision`.
+
+        `None` while it is shown before it has come from the server, which may be a moment after `insert` is done.
+        """
         return self._view.revision(id)
 
     def is_pending(self, id: str) -> bool:
@@ -97,9 +100,9 @@ class RealtimeCollection(Stream, Generic[RecordT]):
     def insert(self, record: Mapping[str, Any]) -> Pending[RecordT]:
         """Adds a record. Without an `id`, a string, it gets one (UUIDv7, which sorts by time).
 
-        It is in `data` when this returns; await the result for the record once the server has it. Inserting the same
-        record again changes nothing; where the id has another record, this fails with `conflict`. Raises at once what
-        is known at once (`invalid_record`, `invalid_payload`, `closed`, `queue_full`).
+        It is in `data` when this returns; await the result to know that the server has it, and for the record as it is
+        shown then. Inserting the same record again changes nothing; where the id has another record, this fails with
+        `conflict`. Raises at once what is known at once (`invalid_record`, `invalid_payload`, `closed`, `queue_full`).
         """
         return self._mutate("insert", None, record, None)
 
