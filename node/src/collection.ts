@@ -131,12 +131,12 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
    * With `ifRevision` only where the server's record is still at that revision; otherwise this fails with `conflict`, and the
    * error has the record (`current`) and its `revision`. Fails with `not_found` where the server has no such record.
    */
-  update(id: string, patch: Patch<T>, { ifRevision }: { ifRevision?: number } = {}): Promise<Readonly<T>> {
+  update(id: string, patch: Patch<T>, { ifRevision }: { ifRevision?: number | undefined } = {}): Promise<Readonly<T>> {
     return this.#mutate("update", id, patch, ifRevision);
   }
 
   /** Takes a record out; where it is not there, nothing changes. With `ifRevision` as `update`. */
-  remove(id: string, { ifRevision }: { ifRevision?: number } = {}): Promise<void> {
+  remove(id: string, { ifRevision }: { ifRevision?: number | undefined } = {}): Promise<void> {
     return this.#mutate("remove", id, undefined, ifRevision);
   }
 

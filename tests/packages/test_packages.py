@@ -133,11 +133,11 @@ def test_rust_quick_start(installed: Installed, server: None) -> None:
 def test_presence_and_collections(installed: Installed, server: None) -> None:
     (installed.home / "sync.py").write_text(block("sync"))
     printed = run(installed.bin / "python", "-W", "error", "sync.py", cwd=installed.home)
-    assert "1 task is shown already" in printed
+    assert "shown already: 1" in printed
     assert printed.splitlines()[-1] == "conflict write the docs"
     (installed.home / "sync.mjs").write_text(block("sync-node"))
     printed = run("node", "sync.mjs", cwd=installed.home)
-    assert "2 task is shown already" in printed
+    assert "shown already: 2" in printed
     assert printed.splitlines()[-1] == "conflict write the docs"
 
 
