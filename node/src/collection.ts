@@ -41,6 +41,8 @@ export interface CollectionEvents<T extends { id: string }> {
   delete: [record: Readonly<T>, change: CollectionChange<T>];
   /** Each of these. */
   change: [change: CollectionChange<T>];
+  /** No change of this record is on its way any more (`isPending`): the server has it, or refused it. */
+  settled: [id: string];
   /** What the server has is here. */
   sync: [data: readonly Readonly<T>[], reason: SyncReason];
   /** Records are not equal to those of the server, which must not happen; they are fetched anew. */
@@ -168,7 +170,11 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
       if (mine === undefined) return;
       const left = (this.#pending.get(mine.id) ?? 0) - 1;
       if (left > 0) this.#pending.set(mine.id, left);
-      else this.#pending.delete(mine.id);
+      else {
+        const { id } = mine;
+        this.#pending.delete(id);
+        this.tell((emitter) => emitter.emit("settled", id));
+      }
     };
     return this.host.outbox.call(
       () => {

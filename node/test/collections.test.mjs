@@ -43,6 +43,16 @@ test("a record shows at once and gets an id and a revision", async (t) => {
   assert.deepEqual([ann.size, ann.has(second.id), ann.get(second.id)], [2, true, second]);
 });
 
+test("it is told when nothing of a record is on its way any more", async (t) => {
+  const { ann } = await pair(t);
+  const settled = collect(ann, "settled");
+  await Promise.all([ann.insert({ id: "a" }), ann.update("a", { n: 1 }), ann.insert({ id: "b" })]);
+  assert.deepEqual(settled.items, ["a", "b"]);
+  await assert.rejects(ann.update("b", { n: 1 }, { ifRevision: 99 }), { code: "conflict" });
+  assert.deepEqual(settled.items, ["a", "b", "b"]);
+  assert.equal(ann.isPending("b"), false);
+});
+
 test("data is the same frozen array until something changes", async (t) => {
   const { ann } = await pair(t);
   const record = await ann.insert({ id: "a", n: 1, list: [{ deep: 1 }] });

@@ -69,6 +69,18 @@ async def test_a_record_shows_at_once_and_gets_an_id_and_a_revision(pair: Pair) 
     assert [record["title"] for record in pair.ann.data] == ["a", "b"]
 
 
+async def test_it_is_told_when_nothing_of_a_record_is_on_its_way_any_more(pair: Pair) -> None:
+    settled = Heard(pair.ann, "settled")
+    first, second = pair.ann.insert({"id": "a"}), pair.ann.update("a", {"n": 1})
+    third = pair.ann.insert({"id": "b"})
+    await asyncio.gather(first, second, third)
+    assert settled.values == ["a", "b"]
+    with pytest.raises(RealtimeError):
+        await pair.ann.update("b", {"n": 1}, if_revision=99)
+    assert settled.values == ["a", "b", "b"]
+    assert not pair.ann.is_pending("b")
+
+
 async def test_data_is_the_same_object_until_something_changes(pair: Pair) -> None:
     record = await pair.ann.insert({"id": "a", "n": 1})
     before = pair.ann.data

@@ -46,6 +46,7 @@ class RealtimeCollection(Stream, Generic[RecordT]):
     - `"insert"`, `"update"`, `"delete"` (record, `CollectionChange`): `data` has changed; for `"delete"` the record as
       it was. What is there from the beginning comes with the first `"sync"` alone;
     - `"change"` (`CollectionChange`): each of these;
+    - `"settled"` (id): no change of this record is on its way any more (`is_pending`), and the server has it, or not;
     - `"sync"` (`data`, reason): what the server has is here. The reason is `"initial"`, `"resync"` (after more was
       missed than the server keeps), or `"diverged"`;
     - `"diverged"` (offset): records are not equal to those of the server, which must not happen; they are fetched anew;
@@ -193,6 +194,14 @@ class RealtimeCollection(Stream, Generic[RecordT]):
         self._emit(emit)
         return ticket is not None and ticket.is_taken
 
+    def _settle(self, id: str) -> None:
+        """A change of this record is not on its way any more."""
+        left = self._pending.pop(id, 0) - 1
+        if left > 0:
+            self._pending[id] = left
+        elif "settled" in self._listeners:
+            self._emit(lambda: self._call("settled", (id,)))
+
     # What the client hands on while it drains.
 
     def _on_change(
@@ -241,8 +250,7 @@ class _Mutation(Answer[Any]):
 
     def begin(self, id: str, record: Any) -> None:
         self._id, self._record = id, record
-        pending = self._collection._pending
-        pending[id] = pending.get(id, 0) + 1
+        self._collection._pending[id] = self._collection._pending.get(id, 0) + 1
 
     def set_result(self, receipt: Any) -> None:
         self._end()
@@ -260,7 +268,4 @@ class _Mutation(Answer[Any]):
 
     def _end(self) -> None:
         if self._id is not None:
-            pending = self._collection._pending
-            left = pending.pop(self._id, 0) - 1
-            if left > 0:
-                pending[self._id] = left
+            self._collection._settle(self._id)
