@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::io::{Text, keep, slice};
 use crate::time::Timestamp;
+use crate::tracking::Said;
 use crate::wire::{Left, Meta, PresenceStatus, text};
 
 /// What a meta costs besides its bytes.
@@ -27,7 +28,21 @@ pub(crate) struct Presence {
     changes: u64,
     /// This client's own meta.
     own: Option<Text>,
+    /// That meta as the server has answered, which may be ahead of the stream: until that has come as far.
+    ahead: Option<(Text, Seen)>,
+    /// The own meta that this client has ended, of which the stream may still tell.
+    ended: Option<Text>,
     bytes: usize,
+}
+
+/// What the server says of this client's own meta.
+#[derive(Debug)]
+pub(crate) struct Own<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) reference: &'a str,
+    pub(crate) verified: bool,
+    pub(crate) joined_at: u64,
+    pub(crate) seen_at: u64,
 }
 
 /// A member: whether the server vouches for it, and its key.
@@ -104,6 +119,7 @@ impl Presence {
 
     /// The connection is gone, or nobody watches: `false` where a snapshot is not whole.
     pub(crate) fn left(&mut self) -> bool {
+        (self.ahead, self.ended) = (None, None);
         self.staged.take().is_none()
     }
 
@@ -128,7 +144,15 @@ impl Presence {
 
     /// Takes the snapshot over, if it is whole at this offset.
     pub(crate) fn take_over(&mut self, now: Timestamp, epoch: &str, offset: u64) -> Option<Difference> {
-        let staged = self.staged.take_if(|staged| staged.end.is_some_and(|end| offset >= end))?;
+        let mut staged = self.staged.take_if(|staged| staged.end.is_some_and(|end| offset >= end))?;
+        if let Some(ended) = &self.ended {
+            staged.remove(ended);
+        }
+        if let Some((reference, own)) = &self.ahead
+            && staged.metas.get(reference).is_none_or(|staged| staged.seen_at < own.seen_at)
+        {
+            staged.put(reference.clone(), own.clone());
+        }
         let restarted = self.epoch.replace(epoch.to_owned()).is_some_and(|before| before != epoch);
         let mut before = Before::new();
         for member in self.members.keys() {
@@ -167,6 +191,11 @@ impl Presence {
         }
         let mut before = Before::new();
         for (reference, meta) in joins {
+            if self.ended.as_ref() == Some(&reference)
+                || self.ahead.as_ref().is_some_and(|(own, ahead)| *own == reference && meta.seen_at < ahead.seen_at)
+            {
+                continue;
+            }
             if let Some(old) = self.metas.get(&reference) {
                 let member = old.member();
                 self.touch(&mut before, member);
@@ -245,6 +274,49 @@ impl Presence {
             meta.own = true;
         }
         self.own = Some(Text::from(reference));
+        self.difference(before)
+    }
+
+    /// The server has accepted what this client said of itself. The stream tells of it later, or told of it already.
+    pub(crate) fn own_told(&mut self, own: &Own<'_>, said: &Said, watched: bool) -> Difference {
+        let reference = Text::from(own.reference);
+        let seen = Seen {
+            key: Text::from(own.key),
+            verified: own.verified,
+            status: said.status,
+            state: said.state.clone(),
+            joined_at: own.joined_at,
+            seen_at: own.seen_at,
+            changed: 0,
+            own: true,
+            until: None,
+        };
+        let known = self.metas.get(&reference).map(Seen::member);
+        let mut before = Before::new();
+        for member in known.into_iter().chain([seen.member()]) {
+            self.touch(&mut before, member);
+        }
+        (self.own, self.ended) = (Some(reference.clone()), None);
+        self.ahead = Some((reference.clone(), seen.clone()));
+        if watched && self.staged.is_none() {
+            self.put(reference, seen);
+        }
+        self.difference(before)
+    }
+
+    /// The server has accepted that this client is not present any more.
+    pub(crate) fn own_gone(&mut self, watched: bool) -> Difference {
+        self.ahead = None;
+        self.ended = self.own.take();
+        let mut before = Before::new();
+        if let Some(reference) = self.ended.clone()
+            && let Some(member) = self.metas.get(&reference).map(Seen::member)
+            && watched
+            && self.staged.is_none()
+        {
+            self.touch(&mut before, member);
+            self.remove(&reference);
+        }
         self.difference(before)
     }
 

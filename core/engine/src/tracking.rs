@@ -104,6 +104,11 @@ impl Tracking {
         open.requests
     }
 
+    /// What the server has accepted last.
+    pub(crate) fn said_last(&self) -> Option<&Said> {
+        self.accepted.as_ref()
+    }
+
     /// The server has refused it for now.
     pub(crate) fn refused_for_now(&mut self, id: u64, until: Timestamp) {
         if self.is_open(id) {

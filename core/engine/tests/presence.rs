@@ -107,8 +107,15 @@ impl World {
     }
 
     fn tracked(&mut self, reference: &str) {
-        let id = self.bench.last_sent("track")["id"].as_u64().unwrap();
-        self.bench.text(&format!(r#"{{"type":"tracked","id":{id},"channel":"room","key":"me","ref":"{reference}"}}"#));
+        self.tracked_at(reference, 200);
+    }
+
+    fn tracked_at(&mut self, reference: &str, seen_at: u64) {
+        let track = self.bench.last_sent("track");
+        let (id, key) = (&track["id"], track["key"].as_str().unwrap_or(reference));
+        self.bench.text(&format!(
+            r#"{{"type":"tracked","id":{id},"channel":"room","key":"{key}","ref":"{reference}","joined_at":100,"seen_at":{seen_at}}}"#
+        ));
     }
 
     fn untracked(&mut self) {
@@ -235,9 +242,13 @@ fn tracking_is_answered_and_said_again_after_a_reconnect() {
     world.tracked("r7");
     assert_eq!(world.done(), [1]);
     assert!(world.bench.session.tracked(world.id).unwrap().acknowledged);
-    world.changed(11, &[meta("r7", "me", ""), meta("r8", "me", r#","verified":true"#)], &[]);
     let told = world.told().remove(0);
-    assert_eq!((&told["join"][0]["self"], &told["join"][1]["self"]), (&true.into(), &false.into()));
+    assert_eq!((&told["join"][0]["self"], &told["join"][0]["status"]), (&true.into(), &"away".into()));
+    let same = meta("r7", "me", r#","status":"away","state":{"name":"Me"}"#);
+    world.changed(11, &[same, meta("r8", "me", r#","verified":true"#)], &[]);
+    let told = world.told().remove(0);
+    assert_eq!((told["join"].as_array().unwrap().len(), &told["join"][0]["self"]), (1, &false.into()));
+    assert!(told["update"].as_array().unwrap().is_empty());
     world.reconnect();
     let sent = world.bench.last_sent("track");
     assert_eq!((&sent["key"], &sent["state"]["name"]), (&"me".into(), &"Me".into()));
@@ -257,6 +268,54 @@ fn the_answer_may_come_after_the_meta() {
     assert_eq!(world.told()[0]["join"][0]["self"], false);
     world.tracked("r7");
     assert_eq!(world.told()[0]["update"][0]["self"], true);
+}
+
+#[test]
+fn a_watcher_sees_itself_before_its_request_is_done() {
+    let mut world = World::synced(&[]);
+    world.track(Some("me"), PresenceStatus::Busy, "{}").unwrap();
+    world.tracked("r7");
+    let at = |event: fn(&Event) -> bool| world.bench.events.iter().position(event).unwrap();
+    assert!(at(|event| matches!(event, Event::Presence(_))) < at(|event| matches!(event, Event::Receipt(_))));
+    assert_eq!(world.brief(), ["+me"]);
+    world.untrack();
+    world.untracked();
+    assert_eq!(world.brief(), ["-me"]);
+    world.changed(11, &[meta("r7", "me", r#","status":"busy""#)], &[]);
+    world.changed(12, &[], &[("r7", 300)]);
+    assert!(world.brief().is_empty());
+}
+
+#[test]
+fn what_the_stream_tells_of_itself_late_is_not_shown_again() {
+    let mut world = World::synced(&[]);
+    world.track(Some("me"), PresenceStatus::Busy, "{}").unwrap();
+    world.tracked_at("r7", 200);
+    world.update(Some(PresenceStatus::Away), None).unwrap();
+    world.tracked_at("r7", 300);
+    assert_eq!(world.brief(), ["+me", "~me"]);
+    world.changed(11, &[meta("r7", "me", r#","status":"busy""#)], &[]);
+    assert!(world.brief().is_empty());
+    world.changed(12, &[meta("r7", "me", r#","status":"away","seen_at":300"#)], &[]);
+    assert!(world.brief().is_empty());
+    world.changed(13, &[meta("r7", "me", r#","status":"online","seen_at":400"#)], &[]);
+    assert_eq!(world.brief(), ["~me"]);
+}
+
+#[test]
+fn what_was_answered_while_a_snapshot_comes_is_in_it() {
+    let mut world = World::watching();
+    world.track(Some("me"), PresenceStatus::Busy, "{}").unwrap();
+    world.answer("e", 10, None);
+    world.page("e", 10, 0, None, &[meta("r1", "ann", "")]);
+    world.tracked_at("r7", 300);
+    assert_eq!(world.done(), [1]);
+    world.page("e", 10, 1, Some(10), &[meta("r7", "me", "")]);
+    let told = world.told().remove(0);
+    assert_eq!(told["join"][1]["status"], "busy");
+    world.untrack();
+    world.untracked();
+    assert_eq!(world.brief(), ["-me"]);
 }
 
 #[test]

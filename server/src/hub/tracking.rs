@@ -30,9 +30,11 @@ impl Hub {
 
     pub(super) fn v1_track(&mut self, now: u64, id: ConnectionId, request: u64, channel: &str, track: &Track<'_>) {
         match self.track(now, id, channel, track) {
-            Ok(Some(Member { key, reference, .. })) => {
+            Ok(Some(Member { key, reference, verified, joined_at, seen_at, .. })) => {
                 let (channel, key, reference) = (channel.into(), (&*key).into(), (&*reference).into());
-                self.v1_answer(id, &ServerMessage::Tracked { id: request, channel, key, reference });
+                let tracked =
+                    ServerMessage::Tracked { id: request, channel, key, reference, verified, joined_at, seen_at };
+                self.v1_answer(id, &tracked);
             }
             Ok(None) => {}
             Err(refusal) => {
@@ -97,15 +99,17 @@ impl Hub {
             seen_at: now,
         };
         let is_full = before.is_none() && presence.is_some_and(|presence| presence.len() >= bounds.members);
-        let released = before.map_or(0, |before| before.bytes());
+        let released = before.as_ref().map_or(0, |before| before.bytes());
         if is_full || self.streams.totals.member_bytes - released + member.bytes() > bounds.total_bytes {
             return refuse(ErrorCode::PresenceFull, "the channel takes no more members", None);
         }
         let stream = self.streams.open(now, channel, &Which::Presence, &mut self.ids);
         session.tracked.insert(stream, reference);
-        if self.streams.track(now, stream, member.clone()) {
-            self.presence_changed(now, stream);
+        if !self.streams.track(now, stream, member.clone()) {
+            // What others see stays as it was, its time too.
+            return Ok(Some(before.map_or(member, |before| (*before).clone())));
         }
+        self.presence_changed(now, stream);
         Ok(Some(member))
     }
 

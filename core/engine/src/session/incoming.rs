@@ -8,6 +8,7 @@ use super::{Dialect, Phase, Session};
 use crate::channel::Verdict;
 use crate::error::{Error, ErrorKind};
 use crate::io::{ChannelId, ChannelMessage, Data, DirectMessage, Event, Receipt, Text, slice};
+use crate::presence::Own;
 use crate::status::ChannelState;
 use crate::timers::Timer;
 use crate::wire::{
@@ -116,8 +117,9 @@ impl Session {
             ServerMessage::Digest { channel, collection, offset, digest } => {
                 self.digest(&channel, &collection, offset, digest);
             }
-            ServerMessage::Tracked { id, channel, reference, .. } => {
-                self.tracking_accepted(&channel, id, Some(&reference));
+            ServerMessage::Tracked { id, channel, key, reference, verified, joined_at, seen_at } => {
+                let own = Own { key: &key, reference: &reference, verified, joined_at, seen_at };
+                self.tracking_accepted(&channel, id, Some(&own));
             }
             ServerMessage::Untracked { id, channel } => self.tracking_accepted(&channel, id, None),
         }

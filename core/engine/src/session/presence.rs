@@ -8,7 +8,7 @@ use super::{Dialect, Session};
 use crate::channel::Kind;
 use crate::error::{Error, ErrorKind};
 use crate::io::{ChannelId, Event, Receipt, RequestId, Text};
-use crate::presence::{Difference, Presence};
+use crate::presence::{Difference, Own, Presence};
 use crate::status::ChannelState;
 use crate::sync::{PresenceChange, Tracked};
 use crate::time::Timestamp;
@@ -140,18 +140,21 @@ impl Session {
         }
     }
 
-    /// The server has accepted a track (with the client's own `reference`) or an untrack.
-    pub(super) fn tracking_accepted(&mut self, channel: &str, request: u64, reference: Option<&str>) {
+    /// The server has accepted a track (it has made this meta) or an untrack. A watcher sees that before the request is done.
+    pub(super) fn tracking_accepted(&mut self, channel: &str, request: u64, own: Option<&Own<'_>>) {
         let Some(channel) = self.channels.by_name(channel, &Stream::Presence) else { return };
-        let id = channel.id;
+        let (id, watched) = (channel.id, channel.state == ChannelState::Subscribed);
         let Kind::Presence(presence, tracking) = &mut channel.kind else { return };
         if !tracking.is_open(request) {
             return;
         }
         let done = tracking.accepted(request);
-        let own = reference.map(|reference| presence.own_is(reference)).unwrap_or_default();
+        let difference = match (own, tracking.said_last()) {
+            (Some(own), Some(said)) => presence.own_told(own, said, watched),
+            _ => presence.own_gone(watched),
+        };
+        self.tell_presence(id, &difference, false, 0);
         self.tracking_done(done, true);
-        self.tell_presence(id, &own, false, 0);
         self.settle_tracking(id);
     }
 

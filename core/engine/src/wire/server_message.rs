@@ -178,12 +178,15 @@ pub enum ServerMessage<'a> {
         offset: u64,
         digest: Digest,
     },
-    /// `reference` is the `ref` of the client's own meta.
+    /// The client's own meta as it is now, without what the client said itself; `reference` is its `ref`.
     Tracked {
         id: u64,
         channel: Cow<'a, str>,
         key: Cow<'a, str>,
         reference: Cow<'a, str>,
+        verified: bool,
+        joined_at: u64,
+        seen_at: u64,
     },
     Untracked {
         id: u64,
@@ -318,6 +321,9 @@ impl<'a> ServerMessage<'a> {
                 channel: need!(fields.channel).0,
                 key: need!(fields.key).0,
                 reference: need!(fields.reference).0,
+                verified: fields.verified.unwrap_or_default(),
+                joined_at: need!(fields.joined_at),
+                seen_at: need!(fields.seen_at),
             },
             "untracked" => ServerMessage::Untracked { id: need!(fields.id), channel: need!(fields.channel).0 },
             "gap" => ServerMessage::Gap {
@@ -465,12 +471,17 @@ impl<'a> ServerMessage<'a> {
                 number(out, "records", digest.records);
                 string(out, "digest", &digest.to_string());
             }
-            ServerMessage::Tracked { id, channel, key, reference } => {
+            ServerMessage::Tracked { id, channel, key, reference, verified, joined_at, seen_at } => {
                 out.extend_from_slice(br#"{"type":"tracked""#);
                 number(out, "id", *id);
                 string(out, "channel", channel);
                 string(out, "key", key);
                 string(out, "ref", reference);
+                if *verified {
+                    boolean(out, "verified", true);
+                }
+                number(out, "joined_at", *joined_at);
+                number(out, "seen_at", *seen_at);
             }
             ServerMessage::Untracked { id, channel } => {
                 out.extend_from_slice(br#"{"type":"untracked""#);
