@@ -12,23 +12,27 @@ import shutil
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from account import Accounts, account
+from guest import GUEST, Guest
 from line import Line
-from plan import SERVER, Fault, draw
+from plan import SERVER, Fault, draw, kills_of
 from progress import Progress
 from server_process import Server
 from services import Service
+from sync_account import SyncAccounts, sync_account
 from table import table
+from witness import Witness
 
 HERE = Path(__file__).resolve().parent
 CHANNELS = ["lobby", "orders", "grüße", "telemetry/1", "telemetry/2"]
 LARGE, LARGE_EVERY = 6000, 500
-LIMITS = ["--max-payload", "4096", "--heartbeat", "1000", "--timeout", "3000"]
+LIMITS = ["--max-payload", "4096", "--heartbeat", "1000", "--timeout", "3000", "--presence-grace", "2000"]
 ENDLESS = ["--history-messages", "100000000", "--history-bytes", "1000000000000", "--history-total", "1000000000000"]
 
 
@@ -43,6 +47,8 @@ class Part:
     flags: Sequence[str]
     is_durable: bool
     has_gaps: bool
+    is_shared: bool = False
+    """Whether the services share records, and are present."""
     outage: int = 0
     """How many sends an outage lasts at least."""
 
@@ -50,7 +56,7 @@ class Part:
 def parts(messages: int) -> list[Part]:
     small = max(50, messages // 2500)
     return [
-        Part("durable", "all is kept: no gap may be told", 0.7, ENDLESS, True, False),
+        Part("durable", "all is kept: no gap may be told", 0.7, ENDLESS, True, False, is_shared=True),
         Part(
             "forgetful",
             f"the last {small} messages of a channel are kept, on disk: gaps have to be told",
@@ -58,7 +64,7 @@ def parts(messages: int) -> list[Part]:
             ["--history-messages", str(small)],
             True,
             True,
-            3 * small * len(CHANNELS),
+            outage=3 * small * len(CHANNELS),
         ),
         Part("in memory", "a kill loses all histories: gaps have to be told", 0.15, ENDLESS, False, True),
     ]
@@ -70,6 +76,7 @@ class Outcome:
     cuts: int
     kills: int
     broken: list[str]
+    sync: SyncAccounts
 
 
 class Run:
@@ -91,6 +98,8 @@ class Run:
         self._progress = Progress(self._count)
         self._lines: list[Line] = []
         self._services: list[Service] = []
+        self._guest: Guest | None = None
+        self._witness: Witness | None = None
 
     async def run(self) -> Outcome:
         try:
@@ -101,25 +110,45 @@ class Run:
                 command = [*program, json.dumps(self._job(name, line.url))]
                 self._services.append(await Service.start(name, command, self._progress.heard(name)))
             await self._all("ready", 60)
+            if self._part.is_shared:
+                await self._share()
             return await self._through_chaos()
         finally:
-            for service in self._services:
+            for service in self._everybody():
                 service.kill()
             for line in self._lines:
                 line.stop()
             await self._server.kill()
 
+    async def _share(self) -> None:
+        """Somebody watches the records, and a guest comes who will be killed."""
+        self._witness = await Witness.start(self._server.url, self._shared_journal("witness"))
+        names = list(self._programs)
+        program = self._programs[names[zlib.crc32(self._seed.encode()) % len(names)]]
+
+        async def start(life: str) -> Service:
+            job = self._job(life, self._server.url, GUEST) | {"channels": [], "count": 0, "marks": 0}
+            return await Service.start(life, [*program, json.dumps(job)])
+
+        self._guest = Guest(start)
+        await self._guest.come()
+
     async def _through_chaos(self) -> Outcome:
         sends = self._count * len(self._services)
         faults, kills = 8 + sends // 6_000, 1 + sends // 60_000
         plan = draw(self._seed, sends, list(self._programs), faults, kills, self._part.outage)
+        if self._guest:
+            plan = sorted([*plan, *kills_of(GUEST, self._seed, sends, kills)], key=lambda fault: fault.at)
         breaking = asyncio.create_task(self._break(plan, sends))
-        self._tell("go")
+        for service in self._services:
+            service.tell("go")
         broken = []
         patience = 90 + sends / 1000
         try:
             await self._all("sent", patience)
             await breaking
+            self._tell("quiet")
+            await self._all("quiet", 60)
             self._tell("end")
             await self._all("complete", 60)
         except asyncio.TimeoutError:  # noqa: UP041 (another class before Python 3.11)
@@ -127,14 +156,32 @@ class Run:
             breaking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await breaking
+        if self._witness:
+            await self._witness.finish(self._members(), self._shared_journal("fresh"))
         self._tell("stop")
         done = await self._all("done", 30)
-        for service in self._services:
+        for service in self._everybody():
             await service.end()
-        return self._outcome(done, broken)
+        return self._outcome(done[: len(self._programs)], broken, await self._sync_accounts())
+
+    async def _sync_accounts(self) -> SyncAccounts:
+        if not self._guest or not self._witness:
+            return SyncAccounts()
+        *killed, guest = self._guest.lives
+        members = {name: name for name in self._programs} | {GUEST: guest}
+        with contextlib.ExitStack() as files:
+            journals = {
+                name: files.enter_context(self._shared_journal(name).open(encoding="utf-8"))
+                for name in (*self._programs, *self._guest.lives)
+            }
+            witness = files.enter_context(self._shared_journal("witness").open(encoding="utf-8"))
+            fresh = files.enter_context(self._shared_journal("fresh").open(encoding="utf-8"))
+            return sync_account(journals, witness, fresh, members, killed)
 
     async def _break(self, plan: Sequence[Fault], sends: int) -> None:
         sufferers = {line.service: line.suffer for line in self._lines} | {SERVER: self._server.suffer}
+        if self._guest:
+            sufferers[GUEST] = self._guest.suffer
 
         async def in_turn(target: str) -> None:
             for fault in plan:
@@ -145,7 +192,7 @@ class Run:
 
         await asyncio.gather(*map(in_turn, sufferers))
 
-    def _outcome(self, done: Sequence[dict[str, Any]], broken: list[str]) -> Outcome:
+    def _outcome(self, done: Sequence[dict[str, Any]], broken: list[str], sync: SyncAccounts) -> Outcome:
         names = list(self._programs)
         with contextlib.ExitStack() as files:
             journals = {name: files.enter_context(self._journal(name).open(encoding="utf-8")) for name in names}
@@ -161,11 +208,19 @@ class Run:
                 | {"sent again": figures["repeated"], "silences": errors["heartbeat_timeout"] + errors["timeout"]}
             )
         print(f"\n{table(rows, 'all')}\n")
-        for problem in [*broken, *accounts.problems]:
+        for problem in [*broken, *accounts.problems, *sync.problems]:
             print(f"  WRONG: {problem}")
-        return Outcome(accounts, sum(line.cuts for line in self._lines), self._server.kills, broken)
+        return Outcome(accounts, sum(line.cuts for line in self._lines), self._server.kills, broken, sync)
 
-    def _job(self, name: str, url: str) -> dict[str, Any]:
+    def _job(self, name: str, url: str, member: str | None = None) -> dict[str, Any]:
+        shared = {
+            "channel": "team",
+            "member": member or name,
+            "life": name,
+            "journal": str(self._shared_journal(name)),
+            "members": self._members(),
+            "pause": 10,
+        }
         return {
             "name": name,
             "url": url,
@@ -182,17 +237,28 @@ class Run:
             "large_every": LARGE_EVERY,
             "report_every": max(self._count // 1000, 20),
             "marks": len(CHANNELS) * len(self._programs),
+            "shared": shared if self._part.is_shared else None,
         }
 
     def _journal(self, name: str) -> Path:
         return self._folder / f"{name}.journal"
 
+    def _members(self) -> list[str]:
+        return [*self._programs, GUEST]
+
+    def _shared_journal(self, name: str) -> Path:
+        return self._folder / f"{name}.shared.journal"
+
+    def _everybody(self) -> list[Service]:
+        guests = [self._guest.service] if self._guest and self._guest.service else []
+        return [*self._services, *guests]
+
     def _tell(self, word: str) -> None:
-        for service in self._services:
+        for service in self._everybody():
             service.tell(word)
 
     async def _all(self, state: str, patience: float) -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(service.hear(state, patience) for service in self._services)))
+        return list(await asyncio.gather(*(service.hear(state, patience) for service in self._everybody())))
 
 
 async def main(options: argparse.Namespace) -> int:
@@ -204,7 +270,7 @@ async def main(options: argparse.Namespace) -> int:
         print(f"\n{part.name}: {part.what}", flush=True)
         outcomes.append(await Run(part, options, folder / part.name.replace(" ", "-")).run())
     rows = [row for outcome in outcomes for row in outcome.accounts.rows]
-    is_clean = all(outcome.accounts.is_clean and not outcome.broken for outcome in outcomes)
+    is_clean = all(outcome.accounts.is_clean and outcome.sync.is_clean and not outcome.broken for outcome in outcomes)
     if is_clean:
         shutil.rmtree(folder)
     else:
@@ -215,6 +281,12 @@ async def main(options: argparse.Namespace) -> int:
     print(
         f"chaos: {sum(row.delivered for row in rows)} deliveries, {sum(row.refused for row in rows)} refusals as due, "
         f"{sum(row.skipped for row in rows)} messages within gaps that were told, {seconds:.0f} s"
+    )
+    shared = [outcome.sync for outcome in outcomes]
+    print(
+        f"sync: mutations={sum(sync.mutations for sync in shared)} conflicts={sum(sync.conflicts for sync in shared)} "
+        f"replicas={sum(sync.replicas for sync in shared)} diverged={sum(sync.diverged for sync in shared)} "
+        f"presence_ghosts={sum(sync.ghosts for sync in shared)}"
     )
     print(
         f"chaos: messages={sum(row.acknowledged for row in rows)} cuts={sum(outcome.cuts for outcome in outcomes)} "

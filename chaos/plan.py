@@ -50,11 +50,18 @@ def draw(seed: str, sends: int, services: Sequence[str], faults: int, kills: int
         kind = kinds[(first_kind + index) % len(kinds)]
         target = services[(first_service + index + index // len(kinds)) % len(services)]
         plan.append(_fault(dice, sends, target, kind, outage))
+    return sorted([*plan, *_kills(dice, SERVER, sends, kills)], key=lambda fault: fault.at)
+
+
+def kills_of(target: str, seed: str, sends: int, kills: int) -> list[Fault]:
+    """So many kills of somebody besides."""
+    return _kills(random.Random(f"{seed} {target}"), target, sends, kills)
+
+
+def _kills(dice: random.Random, target: str, sends: int, kills: int) -> list[Fault]:
     # Apart from each other: what a kill leaves behind goes on while the next messages flow.
-    for index in range(kills):
-        share = (index + dice.uniform(0.2, 0.8)) / kills
-        plan.append(Fault(int(sends * (0.05 + 0.85 * share)), SERVER, "kill", 0, 0))
-    return sorted(plan, key=lambda fault: fault.at)
+    shares = [(index + dice.uniform(0.2, 0.8)) / kills for index in range(kills)]
+    return [Fault(int(sends * (0.05 + 0.85 * share)), target, "kill", 0, 0) for share in shares]
 
 
 def _fault(dice: random.Random, sends: int, target: str, kind: str, outage: int) -> Fault:

@@ -3,6 +3,7 @@
 import { openSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { WebSocketClient } from "realtime-client";
+import { Member } from "./member.mjs";
 
 const job = JSON.parse(process.argv[2]);
 const words = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -73,6 +74,9 @@ for (const [index, name] of job.channels.entries()) {
   await channel.ready();
   channels.push(channel);
 }
+if (job.marks === 0) finish();
+const member = job.shared ? new Member(job.shared, client) : undefined;
+await member?.ready();
 tell({ state: "ready" });
 
 let open = 0;
@@ -102,6 +106,7 @@ async function until(bound) {
 const body = (number, pad) => ({ from: job.name, n: number, pad: "x".repeat(pad) });
 
 await expect("go");
+void member?.edit();
 for (let number = 1; number <= job.count; number += 1) {
   const content = body(number, number % job.large_every === 0 ? job.large : (number * 37) % 200);
   const picture = number % 20 === 19;
@@ -113,6 +118,9 @@ await until(0);
 tell({ state: "progress", ended });
 tell({ state: "sent" });
 
+await expect("quiet");
+await member?.quiet();
+tell({ state: "quiet" });
 await expect("end");
 for (const place of channels.keys()) {
   const number = job.count + 1 + place;
@@ -120,10 +128,11 @@ for (const place of channels.keys()) {
 }
 await until(0);
 const stopped = expect("stop"); // What is missing by then is counted as lost.
-await Promise.race([complete, stopped]);
+await Promise.race([complete.then(() => member?.complete()), stopped]);
 tell({ state: "complete" });
 await stopped;
 journal.flush();
+member?.show();
 const { reconnects, recovered } = client.getStats();
 tell({ state: "done", repeated, reconnects, recovered });
 await client.disconnect();

@@ -10,6 +10,7 @@ import json
 import sys
 from typing import Any
 
+from member import Member
 from realtime_client import Gap, Message, RealtimeError, Receipt, WebSocketClient
 
 
@@ -141,23 +142,44 @@ async def main(job: dict[str, Any]) -> None:
                 channel.on(event, note)
             channel.on("gap", note_gap)
             await channel.subscribe()
+        if job["marks"] == 0:
+            complete.set()
+        member = Member(job["shared"], client) if job["shared"] else None
+        if member:
+            await member.ready()
         tell(state="ready")
 
         publisher = Publisher(job, client, journal)
         await expect("go")
+        if member:
+            member.edit()
         await publisher.run()
         tell(state="sent")
+        await expect("quiet")
+        if member:
+            await member.quiet()
+        tell(state="quiet")
         await expect("end")
         await publisher.mark_the_end()
         stopped = asyncio.create_task(expect("stop"))
-        everything = asyncio.create_task(complete.wait())
+        everything = asyncio.create_task(has_everything(complete, member))
         await asyncio.wait([stopped, everything], return_when=asyncio.FIRST_COMPLETED)
+        if everything.done():
+            everything.result()
         tell(state="complete")
         await stopped  # What is missing by then is counted as lost.
         everything.cancel()
         journal.flush()
+        if member:
+            member.show()
         stats = client.get_stats()
         tell(state="done", repeated=publisher.repeated, reconnects=stats.reconnects, recovered=stats.recovered)
+
+
+async def has_everything(complete: asyncio.Event, member: Member | None) -> None:
+    await complete.wait()
+    if member:
+        await member.complete()
 
 
 async def expect(word: str) -> None:

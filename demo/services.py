@@ -57,6 +57,9 @@ class Service:
             await self._process.wait()
             raise SystemExit(f"the {self.name} service did not end") from None
 
-    def kill(self) -> None:
-        if self._process.returncode is None:
+    def kill(self) -> bool:
+        """Kills it. `False` where it had ended before."""
+        was_running = self._process.returncode is None
+        if was_running:
             self._process.kill()
+        return was_running

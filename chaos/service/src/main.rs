@@ -2,6 +2,7 @@
 //! `chaos.py` on stdin and stdout.
 
 mod journal;
+mod member;
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use journal::Journal;
+use member::{Member, MemberJob};
 use realtime_client::{Channel, Client, ClientEvent, Config, Error, LoadOn, Receipt, Subscription, Window};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -38,6 +40,8 @@ struct Job {
     report_every: u64,
     /// End marks that are to come.
     marks: usize,
+    /// What it shares with the others, where they share something.
+    shared: Option<MemberJob>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,9 +88,16 @@ async fn run(job: Rc<Job>) -> Result<(), Failure> {
         tokio::task::spawn_local(receive(index, channel.subscribe().await?, journal.clone(), mark.clone()));
         channels.push(channel);
     }
+    let member = match &job.shared {
+        Some(shared) => Some(Member::start(shared.clone(), &client).await?),
+        None => None,
+    };
     tell(json!({"state": "ready"}));
 
     expect(words.recv().await, "go")?;
+    if let Some(member) = &member {
+        tokio::task::spawn_local(Rc::clone(member).edit());
+    }
     let (mut ended, mut repeated) = (0_u64, 0_u64);
     let mut note = |channel: usize, number: u64, outcome: Result<Receipt, Error>| {
         journal.sent(channel, number, &outcome);
@@ -109,26 +120,40 @@ async fn run(job: Rc<Job>) -> Result<(), Failure> {
     tell(json!({"state": "progress", "ended": job.count}));
     tell(json!({"state": "sent"}));
 
+    expect(words.recv().await, "quiet")?;
+    if let Some(member) = &member {
+        member.quiet().await;
+    }
+    tell(json!({"state": "quiet"}));
     expect(words.recv().await, "end")?;
     for (index, channel) in channels.iter().enumerate() {
         let number = job.count + 1 + index as u64;
         let outcome = channel.publish("end", &Body { from: job.name.clone(), n: number, pad: String::new() }).await;
         note(index, number, outcome);
     }
-    let mut seen = HashSet::new();
-    let stopped = loop {
-        tokio::select! {
-            Some(mark) = marks.recv(), if seen.len() < job.marks => {
-                seen.insert(mark);
-                if seen.len() == job.marks {
-                    tell(json!({"state": "complete"}));
-                }
-            }
-            word = words.recv() => break word, // What is missing by then is counted as lost.
+    let complete = async {
+        let mut seen = HashSet::new();
+        while seen.len() < job.marks {
+            seen.extend(marks.recv().await);
         }
+        match &member {
+            Some(member) => Rc::clone(member).complete().await,
+            None => Ok(()),
+        }
+    };
+    let stopped = tokio::select! {
+        done = complete => {
+            done?;
+            tell(json!({"state": "complete"}));
+            words.recv().await
+        }
+        word = words.recv() => word, // What is missing by then is counted as lost.
     };
     expect(stopped, "stop")?;
     journal.flush();
+    if let Some(member) = &member {
+        member.show()?;
+    }
     let stats = client.stats();
     tell(json!({"state": "done", "repeated": repeated, "reconnects": stats.reconnects, "recovered": stats.recovered}));
     client.disconnect().await;
