@@ -50,7 +50,8 @@ const client = new WebSocketClient({
   url: job.url,
   heartbeat: { interval: 300, timeout: 1000 },
   connectTimeout: 1500,
-  reconnect: { first: 50, base: 100, max: 500 },
+  // The guest may begin while there is no server.
+  reconnect: { first: 50, base: 100, max: 500, attemptsUntilError: 1000 },
   queue: { messages: job.queue },
   inbox: { bytes: job.inbox, channelBytes: job.channel_inbox },
 });

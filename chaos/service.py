@@ -118,6 +118,8 @@ async def main(job: dict[str, Any]) -> None:
         reconnect_first=0.05,
         reconnect_base=0.1,
         reconnect_max=0.5,
+        # The guest may begin while there is no server.
+        attempts_until_error=1000,
         queue_messages=job["queue"],
         inbox_bytes=job["inbox"],
         channel_inbox_bytes=job["channel_inbox"],

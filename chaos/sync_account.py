@@ -216,8 +216,11 @@ class _Replay:
 
     def end(self) -> None:
         for service in self._services.values():
+            removing: set[str] = set()
             for number, asked in service.asked.items():
-                self._compare(f"{service.name} {number}", asked)
+                self._compare(f"{service.name} {number}", asked, removing)
+                if asked.kind == "x":
+                    removing.add(asked.id)
 
     def _put(self, kind: str, id: str, revision: int, record: Fields) -> None:
         self._revision += 1
@@ -262,7 +265,8 @@ class _Replay:
                 return None
         return self._wrong(f"{id} was removed at revision {before[0]}, and nobody has done it")
 
-    def _compare(self, what: str, asked: Asked) -> None:
+    def _compare(self, what: str, asked: Asked, removing: Collection[str]) -> None:
+        """`removing`: what the service wanted to remove before, which it then does not show."""
         removed = self._removed.get(asked.id, [])
         if asked.outcome == "ok":
             if asked.kind != "x":
@@ -274,7 +278,7 @@ class _Replay:
                     self._wrong(f"{what} was accepted, and {asked.id} is still there")
             elif asked.revision not in removed:
                 self._wrong(f"{what} was accepted, and {asked.id} was not removed at revision {asked.revision}")
-        elif asked.outcome == "not_found" and asked.id in self.records and not removed:
+        elif asked.outcome == "not_found" and not removed and asked.id in self.records and asked.id not in removing:
             self._wrong(f"{what} failed with not_found, and {asked.id} was never removed")
         elif asked.outcome == "conflict" and asked.kind != "i" and asked.revision is None:
             self._wrong(f"{what} failed with conflict, and wanted no revision")

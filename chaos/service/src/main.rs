@@ -70,6 +70,8 @@ async fn run(job: Rc<Job>) -> Result<(), Failure> {
     config.reconnect_first = Duration::from_millis(50);
     config.reconnect_base = Duration::from_millis(100);
     config.reconnect_max = Duration::from_millis(500);
+    // The guest may begin while there is no server.
+    config.attempts_until_error = 1000;
     config.queue_messages = job.queue;
     config.inbox = Window { connection: job.inbox, channel: job.channel_inbox };
     let client = Client::connect(config).await?;
