@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from plan import KINDS, SERVER, draw
+from plan import KINDS, SERVER, draw, kills_of
 
 SERVICES = ["rust", "python", "node"]
 
@@ -18,3 +18,11 @@ def test_every_kind_and_every_service_has_its_share_and_all_of_it_happens_while_
     assert [fault.at for fault in plan] == sorted(fault.at for fault in plan)
     assert all(3_000 <= fault.at <= 92_000 for fault in plan)
     assert all(fault.lasts >= 30_000 for fault in plan if fault.kind == "outage")
+
+
+def test_kills_of_somebody_besides_are_apart_from_those_of_the_server() -> None:
+    guest, again = (kills_of("guest", "1", 100_000, 3) for _ in range(2))
+    assert guest == again
+    assert [(fault.target, fault.kind) for fault in guest] == [("guest", "kill")] * 3
+    server = [fault.at for fault in draw("1", 100_000, SERVICES, 20, 3, 0) if fault.target == SERVER]
+    assert [fault.at for fault in guest] != server
