@@ -1,7 +1,7 @@
 import { openSync, writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 
-const AT_A_TIME = 50;
+const AT_A_TIME = 100;
 const CLAIMS = 60;
 const RECORDS = 300;
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 from realtime_client import RealtimeError, WebSocketClient
 from witness import Records, show
 
-AT_A_TIME = 50
+AT_A_TIME = 100
 CLAIMS = 60
 RECORDS = 300
 

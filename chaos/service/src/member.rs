@@ -15,7 +15,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-const AT_A_TIME: usize = 50;
+const AT_A_TIME: usize = 100;
 const CLAIMS: usize = 60;
 const RECORDS: usize = 300;
 
