@@ -88,6 +88,21 @@ impl Connection {
         self.handle.publish(RequestId(request), ChannelId(channel), Text::from(event), payload)
     }
 
+    /// Lets the sends from here on go together: the next one at once, the others with [`Connection::uncork`], or after two
+    /// milliseconds.
+    pub fn cork(&self) {
+        if self.check().is_ok() {
+            self.handle.cork();
+        }
+    }
+
+    /// Ends [`Connection::cork`].
+    pub fn uncork(&self) {
+        if self.check().is_ok() {
+            self.handle.uncork();
+        }
+    }
+
     /// Sends to the backend itself, like [`Connection::publish`]. JSON needs an event; binary has none.
     pub fn send(&self, request: u64, event: Option<&str>, payload: Data) -> Result<(), Error> {
         self.check()?;

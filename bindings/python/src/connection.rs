@@ -111,6 +111,15 @@ impl Connection {
         self.enqueue(py, |request| self.bridge.send(request, event, payload))
     }
 
+    /// Lets the sends from here on go together: the next one at once, the others with `uncork`, or soon after.
+    fn cork(&self) {
+        self.bridge.cork();
+    }
+
+    fn uncork(&self) {
+        self.bridge.uncork();
+    }
+
     /// Raises `queue_full` where no more sends may wait for room.
     fn wait_in_line(&self, py: Python<'_>, messages: usize, waiting_bytes: usize, size: usize) -> PyResult<()> {
         self.bridge.wait_in_line(messages, waiting_bytes, size).map_err(|e| raise(py, &e))

@@ -173,11 +173,8 @@ impl<'py> Drain<'_, 'py> {
     }
 
     fn receipt(&self, batch: &Batch, record: &Record) -> PyResult<()> {
-        let pop = pyo3::intern!(self.py, "pop");
-        let future = self.futures.call_method1(pop, (record.request, self.py.None()))?;
-        if future.is_none() {
-            return Ok(());
-        }
+        let Some(future) = self.futures.get_item(record.request)? else { return Ok(()) };
+        self.futures.del_item(record.request)?;
         let receipt = Receipt {
             acknowledged: record.acknowledged,
             epoch: batch.event(record).map(|epoch| text(self.py, epoch)),

@@ -36,6 +36,11 @@ impl Alarm {
         }
     }
 
+    /// Whether there is no deadline.
+    pub(crate) fn is_off(&self) -> bool {
+        self.deadline.is_none()
+    }
+
     /// Whether the deadline has come; it says so once.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(sleep) = self.sleep.as_mut().filter(|_| self.deadline.is_some()) else { return false };

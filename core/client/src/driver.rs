@@ -27,6 +27,8 @@ const TURN_FRAMES: usize = 256;
 const TURN_BYTES: usize = 96 << 10;
 /// It ends after so many rounds also where other threads keep it busy with sends.
 const TURN_ROUNDS: usize = 16;
+/// A cork holds sends back no longer than this.
+const CORK_TIME: Duration = Duration::from_millis(2);
 /// So many bytes are taken from the session before it hears how many of them still wait.
 const SEND_BYTES: usize = 256 << 10;
 /// A change of the backlog by less is not told.
@@ -79,6 +81,8 @@ pub struct Driver<H> {
     /// Sockets that say goodbye.
     closing: JoinSet<()>,
     alarm: Alarm,
+    /// Ends what a cork holds back.
+    cork: Alarm,
     inputs: Vec<Input>,
     /// The socket of this attempt has given everything to the operating system.
     flushed: Option<Attempt>,
@@ -132,6 +136,7 @@ impl<H: Host> Driver<H> {
             link: Link::None,
             closing: JoinSet::new(),
             alarm: Alarm::default(),
+            cork: Alarm::default(),
             inputs: Vec::new(),
             flushed: None,
             outputs: Vec::new(),
@@ -164,6 +169,7 @@ impl<H: Host> Driver<H> {
         if self.shared.is_released() && !std::mem::replace(&mut self.ending, true) {
             self.shared.session().disconnect(self.shared.clock.now(), Duration::ZERO);
         }
+        self.tend_cork(cx);
         let mut quota = Quota { frames: TURN_FRAMES, bytes: TURN_BYTES };
         let mut rounds = TURN_ROUNDS;
         loop {
@@ -186,6 +192,16 @@ impl<H: Host> Driver<H> {
             cx.waker().wake_by_ref();
         }
         if self.ending && idle { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Sees that a cork lets go in time, also where the thread that has to pull it is busy. What it holds goes in this turn.
+    fn tend_cork(&mut self, cx: &mut Context<'_>) {
+        if self.cork.is_off() && self.shared.cork.is_shut() {
+            self.cork.set(Some(self.shared.clock.now() + CORK_TIME), &self.shared.clock);
+        }
+        if self.cork.poll(cx) {
+            self.shared.cork.loosen();
+        }
     }
 
     /// Moves what the socket has, both ways.

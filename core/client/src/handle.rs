@@ -78,7 +78,7 @@ impl Handle {
     /// send, and tries again, in order, after [`Event::Writable`](crate::Event::Writable).
     pub fn publish(&self, request: RequestId, channel: ChannelId, event: Text, payload: Data) -> Result<(), Error> {
         let bytes = event.len() + payload.bytes().len();
-        self.change(|session, now| {
+        self.enqueue(|session, now| {
             let permit = self.reserve(session, bytes)?;
             session.publish(now, request, channel, event, payload, permit)?;
             self.shared.write_outbox(session).map(drop)
@@ -88,11 +88,24 @@ impl Handle {
     /// Sends to the backend itself, like [`Handle::publish`]. JSON needs an event; binary has none.
     pub fn send(&self, request: RequestId, event: Option<Text>, payload: Data) -> Result<(), Error> {
         let bytes = event.as_ref().map_or(0, |event| event.len()) + payload.bytes().len();
-        self.change(|session, now| {
+        self.enqueue(|session, now| {
             let permit = self.reserve(session, bytes)?;
             session.send(now, request, event, payload, permit)?;
             self.shared.write_outbox(session).map(drop)
         })
+    }
+
+    /// Lets the sends from here on go together: the next one at once, the others with [`Handle::uncork`], or after two
+    /// milliseconds. Every other call takes them along. For an event loop that sends many in one turn; it does not nest.
+    pub fn cork(&self) {
+        self.shared.cork.close();
+    }
+
+    /// Ends [`Handle::cork`]: what it held back goes now.
+    pub fn uncork(&self) {
+        if self.shared.cork.open() {
+            self.shared.wake();
+        }
     }
 
     /// Tells that the application has consumed messages of a channel (`None`: direct ones); `bytes` is the sum of
@@ -186,7 +199,7 @@ impl Handle {
         mutation: Mutation<'_>,
         if_revision: Option<u64>,
     ) -> Result<Change, Error> {
-        self.change(|session, now| session.mutate(now, request, collection, mutation, if_revision))
+        self.enqueue(|session, now| session.mutate(now, request, collection, mutation, if_revision))
     }
 
     /// Answers [`Host::token`](crate::Host::token): a token, none, or why there is none.
@@ -245,15 +258,27 @@ impl Handle {
 
     /// Runs one change on the session and wakes the driver for what came of it.
     fn change<T>(&self, change: impl FnOnce(&mut Session, Timestamp) -> Result<T, Error>) -> Result<T, Error> {
+        let result = self.run(change);
+        self.shared.wake();
+        result
+    }
+
+    /// The same for a send.
+    fn enqueue<T>(&self, send: impl FnOnce(&mut Session, Timestamp) -> Result<T, Error>) -> Result<T, Error> {
+        let result = self.run(send);
+        match result {
+            Ok(_) => self.shared.wake_for_send(),
+            // What is held back may be what leaves no room.
+            Err(_) => self.shared.wake(),
+        }
+        result
+    }
+
+    fn run<T>(&self, change: impl FnOnce(&mut Session, Timestamp) -> Result<T, Error>) -> Result<T, Error> {
         if self.shared.is_stopped() {
             return Err(Error::new(ErrorKind::Closed, "the client is closed"));
         }
-        let result = {
-            let mut session = self.shared.session();
-            change(&mut session, self.shared.clock.now())
-        };
-        self.shared.wake();
-        result
+        change(&mut self.shared.session(), self.shared.clock.now())
     }
 
     fn reserve(&self, session: &Session, bytes: usize) -> Result<realtime_engine::Permit, Error> {

@@ -54,6 +54,7 @@ mod channel;
 mod client;
 mod clock;
 mod collection;
+mod cork;
 mod dial;
 mod driver;
 mod durable;

@@ -9,6 +9,7 @@ use realtime_engine::{Error, Session, WhenFull};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::cork::Cork;
 use crate::durable::Durable;
 
 /// What handles and driver share: the session, and a way to wake the driver.
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) when_full: WhenFull,
     /// A wake is on its way; it stands for all changes made until the driver looks.
     woken: AtomicBool,
+    pub(crate) cork: Cork,
     driver: AtomicWaker,
     /// No handle is left, or one asked for the end.
     released: AtomicBool,
@@ -38,6 +40,7 @@ impl Shared {
             clock,
             when_full,
             woken: AtomicBool::new(false),
+            cork: Cork::default(),
             driver: AtomicWaker::new(),
             released: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -77,10 +80,18 @@ impl Shared {
         }
     }
 
+    /// The same for a send, which may go with others.
+    pub(crate) fn wake_for_send(&self) {
+        if self.cork.lets_pass() {
+            self.wake();
+        }
+    }
+
     /// Called by the driver before it looks at the session: changes from here on wake it again.
     pub(crate) fn sleep_until_woken(&self, waker: &Waker) {
         self.driver.register(waker);
-        self.woken.store(false, Ordering::Release);
+        // Reads what a wake has written that finds another on its way.
+        self.woken.swap(false, Ordering::AcqRel);
     }
 
     pub(crate) fn retain(&self) {

@@ -17,7 +17,7 @@ from ._errors import RealtimeError, error_from_report
 from ._link import Link
 from ._options import TokenProvider, write_options
 from ._ordered import Ticket
-from ._outbox import Attempt, Outbox, Pending
+from ._outbox import Attempt, Outbox, Pending, Watched
 from ._presence import RealtimePresence
 from ._realtime import Encoded, Message, Receipt, encode
 from ._stalls import Stalls
@@ -164,7 +164,7 @@ class WebSocketClient(Emitter):
         )
         self._tokens = Tokens(token if callable(token) else None)
         self._waits = when_full == "wait"
-        self._outbox = Outbox()
+        self._outbox = Outbox(self._unseen)
         self._channels: dict[str, RealtimeChannel] = {}
         self._by_number: dict[int, RealtimeChannel] = {}
         self._streams: dict[int, Stream] = {}
@@ -211,7 +211,7 @@ class WebSocketClient(Emitter):
         self._ended = None
         for settling in self._settling:
             _resolve(settling, None)
-        waiter: Pending[None] = Pending(asyncio.get_running_loop(), _ignore)
+        waiter: Pending[None] = Watched(asyncio.get_running_loop(), _ignore)
         self._connecting.append(waiter)
         try:
             link.native.connect()
@@ -240,7 +240,7 @@ class WebSocketClient(Emitter):
         link.native.disconnect(max(end - loop.time(), 0.0))
         self._outbox.pump(link)
         if not self._is_settled():
-            settling: Pending[None] = Pending(loop, _ignore)
+            settling: Pending[None] = Watched(loop, _ignore)
             self._settling.append(settling)
             try:
                 await asyncio.wait_for(settling, _FLUSH + 5)
@@ -320,7 +320,7 @@ class WebSocketClient(Emitter):
             link = self._bind()
             loop = asyncio.get_running_loop()
         outbox = self._outbox
-        future: Pending[Receipt] = Pending(loop, self._calls.error)
+        future: Pending[Receipt] = Pending(loop=loop)
         request = None
         if not outbox.waiting:
             if channel is None:
@@ -329,6 +329,8 @@ class WebSocketClient(Emitter):
                 request = link.native.publish(channel._id, event, payload)  # type: ignore[arg-type]
         if request is not None:
             outbox.futures[request] = future
+            if not link.corked:
+                link.cork()
             return future
         # Now, so that what the caller changes later is not sent.
         encoded: Encoded = encode(payload)
@@ -424,7 +426,10 @@ class WebSocketClient(Emitter):
             stream._linked(link)
 
     def _pending(self) -> Pending[None]:
-        return Pending(asyncio.get_running_loop(), self._calls.error)
+        return Watched(asyncio.get_running_loop(), self._calls.error)
+
+    def _unseen(self, error: BaseException) -> None:
+        self._calls.error(error)
 
     def _end_channels(self, error: RealtimeError) -> None:
         for channel in self._channels.values():
@@ -518,7 +523,7 @@ class WebSocketClient(Emitter):
     def _send_failed(self, request: int, report: Mapping[str, Any]) -> None:
         future = self._outbox.futures.pop(request, None)
         if future is not None:
-            future.fail(error_from_report(report))
+            future.fail(error_from_report(report), self._unseen)
 
     def _change(self, number: int, *change: Any) -> bool:
         """A change of a collection. `True` where it is consumed later."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -256,9 +256,9 @@ class _Mutation(Answer[Any]):
         self._end()
         super().set_result(receipt)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, unseen: Callable[[BaseException], None]) -> None:
         self._end()
-        super().fail(error)
+        super().fail(error, unseen)
 
     def value(self) -> Any:
         if self._record is None or self._id is None:

@@ -19,6 +19,7 @@ class Link:
     def __init__(self, options: str, waits: bool) -> None:
         self.native = Connection(options, waits)
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.corked = False
         self._drain: Callable[[], bool] | None = None
         self._descriptor: int | None = None
         self._thread: threading.Thread | None = None
@@ -37,6 +38,7 @@ class Link:
     def detach(self) -> None:
         """Lets the loop go, and the descriptors. What happens meanwhile waits for the next `attach`."""
         loop, self.loop, self._drain = self.loop, None, None
+        self._uncork()
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             self.native.set_descriptor(None)
@@ -51,6 +53,17 @@ class Link:
         if self._thread is not None:
             self._stop_thread()
             atexit.unregister(self._stop_thread)
+
+    def cork(self) -> None:
+        """Lets the sends that follow in this turn of the loop go together."""
+        if self.loop is not None:
+            self.corked = True
+            self.native.cork()
+            self.loop.call_soon(self._uncork)
+
+    def _uncork(self) -> None:
+        self.corked = False
+        self.native.uncork()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> bool:
         if os.name != "posix":

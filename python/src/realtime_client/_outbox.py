@@ -23,7 +23,23 @@ class Pending(asyncio.Future[T]):
     it does not take back what was sent.
     """
 
+    # Made for every send: `__init__` and `__del__` in Python would be a fifth of its cost.
     __slots__ = ("_unseen",)
+
+    _unseen: Callable[[BaseException], None]
+
+    def fail(self, error: BaseException, unseen: Callable[[BaseException], None]) -> None:
+        """Ends it with an error, where nobody has cancelled it; `unseen` gets that where nobody looks at it."""
+        if not self.done():
+            self._unseen = unseen
+            self.__class__ = Watched
+            self.set_exception(error)
+
+
+class Watched(Pending[T]):
+    """Says what nobody has looked at when it goes."""
+
+    __slots__ = ()
 
     def __init__(self, loop: asyncio.AbstractEventLoop, unseen: Callable[[BaseException], None]) -> None:
         super().__init__(loop=loop)
@@ -38,8 +54,7 @@ class Pending(asyncio.Future[T]):
             if error is not None and not loop.is_closed():
                 loop.call_soon_threadsafe(self._unseen, error)
 
-    def fail(self, error: BaseException) -> None:
-        """Ends it with an error, where nobody has cancelled it."""
+    def fail(self, error: BaseException, unseen: Callable[[BaseException], None]) -> None:
         if not self.done():
             self.set_exception(error)
 
@@ -47,7 +62,8 @@ class Pending(asyncio.Future[T]):
 class Outbox:
     """Sends on their way: those that the engine has, by number, and those that wait for room there, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, unseen: Callable[[BaseException], None]) -> None:
+        self._unseen = unseen
         self.futures: dict[int, Pending[Any]] = {}
         self.waiting: deque[tuple[Pending[Any], Attempt, int]] = deque()
         self.waiting_bytes = 0
@@ -60,6 +76,8 @@ class Outbox:
 
     def pump(self, link: Link) -> None:
         """Moves what fits now into the engine."""
+        if self.waiting and not link.corked:
+            link.cork()
         while self.waiting:
             future, attempt, size = self.waiting[0]
             if not future.done():
@@ -68,7 +86,7 @@ class Outbox:
                 except RealtimeError as error:
                     # Its traceback holds this frame, which holds the future: a failure that nobody looks at would be
                     # told only once the garbage collector finds the circle.
-                    future.fail(error.with_traceback(None))
+                    future.fail(error.with_traceback(None), self._unseen)
                 else:
                     if request is None:
                         return
@@ -84,7 +102,7 @@ class Outbox:
         self.waiting_bytes = 0
         for future in pending:
             if not future.get_loop().is_closed():
-                future.fail(error._copy())
+                future.fail(error._copy(), self._unseen)
 
     @property
     def is_empty(self) -> bool:

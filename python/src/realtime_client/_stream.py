@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ._emitter import Emitter
 from ._errors import RealtimeError
 from ._ordered import Ordered, Ticket
-from ._outbox import Pending
+from ._outbox import Pending, Watched
 
 if TYPE_CHECKING:
     from ._channel import RealtimeChannel
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Answer(Pending[T], Generic[T]):
+class Answer(Watched[T], Generic[T]):
     """What a request to the server returns: its receipt becomes what the application is to have."""
 
     __slots__ = ()

@@ -6,6 +6,7 @@ mod bad_input;
 mod chaos;
 mod close_loop;
 mod collections;
+mod cork;
 mod durable;
 mod half_open;
 mod http_proxy;
