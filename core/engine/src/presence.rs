@@ -24,8 +24,6 @@ pub(crate) struct Presence {
     pub(crate) grace: Duration,
     /// Those, by when they are given up.
     ghosts: BTreeSet<(Timestamp, Text)>,
-    /// Counts the metas that changed.
-    changes: u64,
     /// This client's own meta.
     own: Option<Text>,
     /// That meta as the server has answered, which may be ahead of the stream: until that has come as far.
@@ -57,8 +55,6 @@ struct Seen {
     state: Bytes,
     joined_at: u64,
     seen_at: u64,
-    /// When it changed, in the order of all changes.
-    changed: u64,
     own: bool,
     /// The server has not told of it in this epoch; kept until then.
     until: Option<Timestamp>,
@@ -164,14 +160,11 @@ impl Presence {
             let until = self.metas.get(&reference).and_then(|meta| meta.until);
             match until {
                 None if restarted && !self.grace.is_zero() => self.keep_until(&reference, now + self.grace),
-                Some(_) => {}
-                None => self.remove(&reference),
+                Some(until) if until > now => {}
+                _ => self.remove(&reference),
             }
         }
-        // Clients agree on what changed last, whatever they have seen change.
-        let mut metas: Vec<_> = staged.metas.into_iter().collect();
-        metas.sort_by(|(a, one), (b, other)| (one.seen_at, a).cmp(&(other.seen_at, b)));
-        for (reference, meta) in metas {
+        for (reference, meta) in staged.metas {
             before.entry(meta.member()).or_insert(None);
             self.put(reference, meta);
         }
@@ -344,7 +337,10 @@ impl Presence {
     fn user(&self, member: &Member) -> Option<User> {
         let references = self.members.get(member)?;
         let metas = || references.iter().filter_map(|reference| self.metas.get(reference));
-        let last = metas().max_by_key(|meta| meta.changed)?;
+        // By the server's clock: clients agree, whatever they have seen change, and in which order a message told it.
+        let last =
+            references.iter().filter_map(|reference| Some((self.metas.get(reference)?.seen_at, reference))).max();
+        let last = self.metas.get(last?.1)?;
         Some(User {
             key: member.1.clone(),
             verified: member.0,
@@ -370,8 +366,6 @@ impl Presence {
         if let Some(ghost) = ghost {
             self.remove(&ghost);
         }
-        self.changes += 1;
-        meta.changed = self.changes;
         meta.own = self.own.as_ref() == Some(&reference);
         self.bytes += meta.size();
         self.members.entry(member).or_default().insert(reference.clone());
@@ -424,7 +418,6 @@ impl Seen {
             state,
             joined_at: meta.joined_at,
             seen_at: meta.seen_at,
-            changed: 0,
             own: false,
             until: None,
         }

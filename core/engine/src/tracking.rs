@@ -75,6 +75,7 @@ impl Tracking {
         }
         if self.wanted.is_none() && !self.present {
             self.dirty = false;
+            self.accepted = None;
             return Some(Next::Done(std::mem::take(&mut self.waiting)));
         }
         if !connected || self.retry_at.is_some_and(|at| at > now) {

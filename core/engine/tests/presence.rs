@@ -405,6 +405,21 @@ fn a_refusal_leaves_what_was_accepted() {
 }
 
 #[test]
+fn what_was_taken_back_does_not_come_again_with_a_later_failure() {
+    let mut world = World::new(config());
+    world.track(None, PresenceStatus::Online, r#"{"n":1}"#).unwrap();
+    world.tracked("r");
+    world.bench.session.disconnect(world.bench.now, Duration::ZERO);
+    world.bench.session.connect(world.bench.now);
+    world.untrack();
+    assert_eq!(world.bench.receipts().last().unwrap().request, RequestId(2), "nothing is left to be said");
+    world.track(None, PresenceStatus::Online, r#"{"n":2}"#).unwrap();
+    world.bench.session.disconnect(world.bench.now, Duration::ZERO);
+    world.bench.drain();
+    assert!(world.bench.session.tracked(world.id).is_none());
+}
+
+#[test]
 fn a_refusal_for_now_is_tried_again() {
     let mut world = World::new(config());
     world.track(None, PresenceStatus::Online, r#"{"n":1}"#).unwrap();
@@ -495,6 +510,39 @@ fn after_a_restart_of_the_server_those_who_are_not_back_yet_are_kept_for_the_gra
     assert_eq!(world.brief(), ["~cy", "-bob"]);
     world.changed(3, &[], &[("n1", 1), ("n3", 1)]);
     assert_eq!(world.brief(), ["-ann", "-cy"]);
+}
+
+#[test]
+fn of_several_metas_the_one_that_was_said_last_shows_in_whatever_order_they_come() {
+    let old = |reference: &str| meta(reference, "ann", r#","state":{"n":1},"seen_at":300"#);
+    let new = |reference: &str| meta(reference, "ann", r#","state":{"n":2},"seen_at":301"#);
+    for metas in [[old("a"), new("b")], [new("a"), old("b")]] {
+        let mut changed = World::synced(&[]);
+        changed.told();
+        changed.changed(11, &metas, &[]);
+        let mut synced = World::watching();
+        synced.answer("e", 10, None);
+        synced.page("e", 10, 0, Some(10), &metas);
+        for mut world in [changed, synced] {
+            assert_eq!(world.told()[0]["join"][0]["state"]["n"], 2);
+        }
+    }
+}
+
+#[test]
+fn where_nobody_watches_nobody_is_told_that_the_grace_period_is_over() {
+    let mut world = World::synced(&[meta("r1", "ann", "")]);
+    world.reconnect();
+    world.answer("new", 0, Some(false));
+    world.page("new", 0, 0, Some(0), &[]);
+    assert_eq!(world.brief(), ["sync"]);
+    world.bench.session.unsubscribe(world.bench.now, world.id);
+    world.bench.pass(Duration::from_secs(20));
+    assert!(world.brief().is_empty());
+    world.watch();
+    world.answer("new", 0, None);
+    world.page("new", 0, 0, Some(0), &[]);
+    assert_eq!(world.brief(), ["-ann", "sync"]);
 }
 
 #[test]

@@ -2,14 +2,17 @@
 //! nothing of how the code under test works.
 
 mod application;
+mod collections;
 mod histories;
 mod loads;
+mod members;
 mod plain;
 mod sends;
 mod store;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -18,14 +21,20 @@ use realtime_engine::Stats;
 
 use self::application::Directs;
 pub(crate) use self::application::direct;
+use self::collections::Collections;
+pub(crate) use self::collections::{Mutation, Op, mark};
 use self::histories::Histories;
 use self::loads::Loads;
+use self::members::Members;
+pub(crate) use self::members::{Meta, Said};
 use self::plain::Segment;
 use self::sends::Sent;
+pub(crate) use self::sends::To;
 use self::store::Stored;
 pub(crate) use self::store::id_in;
 pub(crate) use self::subscriptions::Missing;
 use self::subscriptions::Seen;
+use self::views::View;
 
 /// A message: which client, its which.
 pub(crate) type Id = (usize, u64);
@@ -53,6 +62,12 @@ pub enum Invariant {
     Liveness,
     /// All see the same history.
     OneHistory,
+    /// A collection is what its accepted changes make of it, for everybody.
+    OneState,
+    /// What an application sees of a collection is what the server confirmed, with its own mutations over that.
+    ViewFits,
+    /// Those are seen as present who are.
+    WhoIsThere,
     /// At the end, everybody has everything.
     Converges,
 }
@@ -70,6 +85,9 @@ impl Invariant {
             Invariant::Bounded => "bounded memory",
             Invariant::Liveness => "liveness",
             Invariant::OneHistory => "one history",
+            Invariant::OneState => "one state",
+            Invariant::ViewFits => "view fits",
+            Invariant::WhoIsThere => "who is there",
             Invariant::Converges => "converges",
         }
     }
@@ -113,6 +131,12 @@ pub(crate) struct ServerRules {
     pub(crate) guarded: bool,
     /// It says some things twice.
     pub(crate) stutters: bool,
+    /// Collections of a channel.
+    pub(crate) collections: usize,
+    /// It knows who its clients are.
+    pub(crate) verifies: bool,
+    /// How long it takes a client that is gone for present, µs.
+    pub(crate) grace: u64,
 }
 
 #[derive(Debug)]
@@ -127,6 +151,9 @@ pub struct Checker {
     loads: BTreeMap<(usize, usize), Loads>,
     directs: Directs,
     stored: Stored,
+    collections: Collections,
+    views: BTreeMap<(usize, usize), View>,
+    members: Members,
     /// How often the server has lost its memory.
     forgotten: u32,
     /// How often a server with a store was killed.
@@ -135,8 +162,14 @@ pub struct Checker {
     awake_at: Vec<u64>,
     now: u64,
     pub violations: Vec<Violation>,
+    /// Of all kinds.
     pub messages: u64,
+    pub mutations: u64,
+    pub tracked: u64,
     pub deliveries: u64,
+    /// Of collections and presence, as applications were told them.
+    pub changes: u64,
+    pub diverged: u64,
     pub gaps: u64,
 }
 
@@ -154,12 +187,19 @@ impl Checker {
             segments: BTreeMap::new(),
             loads: BTreeMap::new(),
             stored: Stored::default(),
+            collections: Collections::default(),
+            views: BTreeMap::new(),
+            members: Members::default(),
             forgotten: 0,
             killed: 0,
             now: 0,
             violations: Vec::new(),
             messages: 0,
+            mutations: 0,
+            tracked: 0,
             deliveries: 0,
+            changes: 0,
+            diverged: 0,
             gaps: 0,
         }
     }
@@ -179,6 +219,7 @@ impl Checker {
 
     /// The server has lost all that it had in memory, which is everything without a store.
     pub(crate) fn restarted(&mut self) {
+        self.members_lost();
         if self.server.durable {
             self.killed += 1;
         } else {
@@ -213,6 +254,8 @@ impl Checker {
     pub(crate) fn settled(&mut self) {
         self.sends_settled();
         self.loads_settled();
+        self.collections_settled();
+        self.presence_settled();
         self.plain_settled();
     }
 }

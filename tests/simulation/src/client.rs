@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use realtime_engine::{
     Status, Timestamp, Token, WhenFull,
 };
 
-use crate::checker::{Checker, Invariant, Rules};
+use crate::checker::{Checker, Invariant, Rules, To};
 use crate::profile::Profile;
 
 /// A session and the application on top of it.
@@ -34,7 +34,19 @@ pub(crate) struct Client {
     pub(crate) loads: Vec<(usize, u64)>,
     unconsumed: VecDeque<(Option<ChannelId>, u64)>,
     names: HashMap<ChannelId, usize>,
-    next: u64,
+    pub(crate) streams: BTreeMap<ChannelId, Of>,
+    /// Collections of a channel.
+    pub(crate) collections: usize,
+    /// Calls of `track` and the like without an end, with their channels.
+    pub(crate) tracks: BTreeMap<u64, usize>,
+    pub(crate) next: u64,
+}
+
+/// What a stream is of, beside messages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Of {
+    Presence(usize),
+    Collection(usize),
 }
 
 impl Client {
@@ -89,6 +101,9 @@ impl Client {
             session: Session::new(config, now, rng.u64(..)).unwrap(),
             unconsumed: VecDeque::new(),
             names: HashMap::new(),
+            streams: BTreeMap::new(),
+            collections: profile.collections,
+            tracks: BTreeMap::new(),
             next: 0,
         }
     }
@@ -161,7 +176,7 @@ impl Client {
             None => self.session.send(now, RequestId(n), Some("note".into()), payload, permit).ok()?,
         }
         self.next = n;
-        checker.published(self.index, n, channel);
+        checker.published(self.index, n, channel.map_or(To::Application, To::Channel));
         Some(n)
     }
 
@@ -195,6 +210,11 @@ impl Client {
             }
         }
         checker.memory(self.index, &self.session.stats());
+        for (id, of) in &self.streams {
+            if let Of::Collection(collection) = of {
+                checker.look_at_view(self.index, *collection, self.session.position(*id));
+            }
+        }
         network
     }
 
@@ -230,15 +250,53 @@ impl Client {
                 let code = error.map_or("", |error| error.code());
                 // Who gives up for now keeps what it declared.
                 if code != "max_attempts" {
-                    checker.refused(index, self.names[&channel], code);
+                    match self.streams.get(&channel) {
+                        Some(of) => self.stream_refused(*of, code, checker),
+                        None => checker.refused(index, self.names[&channel], code),
+                    }
                 }
             }
+            Event::Change(change) => {
+                if let Some(Of::Collection(collection)) = self.streams.get(&change.collection) {
+                    self.unconsumed.extend((change.size > 0).then_some((Some(change.collection), change.size)));
+                    checker.changed(index, *collection, change);
+                }
+            }
+            Event::Synced { collection, .. } => {
+                if let Some(Of::Collection(collection)) = self.streams.get(&collection) {
+                    checker.synced(index, *collection);
+                }
+            }
+            Event::Diverged { collection, .. } => {
+                if let Some(Of::Collection(collection)) = self.streams.get(&collection) {
+                    checker.diverged(index, *collection);
+                }
+            }
+            Event::Presence(change) => {
+                if let Some(Of::Presence(channel)) = self.streams.get(&change.presence) {
+                    self.unconsumed.extend((change.size > 0).then_some((Some(change.presence), change.size)));
+                    checker.presence(index, *channel, &change.json);
+                }
+            }
+            Event::Error(error) if error.code() == "protocol_error" => checker.broken(index, &error.message),
             Event::Gap(gap) => checker.gap(index, self.names[&gap.channel], &(&gap).into()),
+            Event::Receipt(receipt) if self.tracks.contains_key(&receipt.request.0) => {
+                self.track_ends(receipt.request.0, None, checker);
+            }
+            Event::SendFailed { request, error } if self.tracks.contains_key(&request.0) => {
+                self.track_ends(request.0, Some(error.code()), checker);
+            }
             Event::Receipt(receipt) => {
                 let place = receipt.epoch.as_ref().map(|epoch| epoch.as_str()).zip(receipt.offset);
-                checker.receipt(index, receipt.request.0, receipt.acknowledged, place);
+                checker.receipt(index, receipt.request.0, receipt.acknowledged, place, receipt.duplicate);
             }
-            Event::SendFailed { request, error } => checker.failed(index, request.0, error.code()),
+            Event::SendFailed { request, error } => {
+                if error.code() == "conflict" {
+                    checker.conflicted(index, request.0, error.revision, error.record.as_deref());
+                }
+                checker.taken_back(index, request.0);
+                checker.failed(index, request.0, error.code());
+            }
             Event::Open(_) => checker.opened(index),
             Event::Close { .. } => checker.closed(index),
             Event::Status { status: Status::Error, retry_in: None, reason } => {
@@ -250,6 +308,26 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    fn track_ends(&mut self, n: u64, code: Option<&str>, checker: &mut Checker) {
+        if let Some(channel) = self.tracks.remove(&n) {
+            checker.track_ends(self.index, channel, n, code);
+        }
+    }
+
+    fn stream_refused(&self, of: Of, code: &str, checker: &mut Checker) {
+        let channel = match of {
+            Of::Presence(channel) => {
+                checker.looks_on(self.index, channel, false);
+                channel
+            }
+            Of::Collection(collection) => {
+                checker.watches(self.index, collection, false);
+                collection / self.collections
+            }
+        };
+        checker.stream_refused(self.index, channel, code);
     }
 }
 

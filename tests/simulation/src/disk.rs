@@ -7,6 +7,7 @@ use realtime_server::hub::{self, Batch, Hub, Record};
 
 use crate::checker::{self, Invariant};
 use crate::client::name;
+use crate::records::find;
 use crate::world::{Event, MILLI, World};
 
 #[derive(Debug, Default)]
@@ -44,7 +45,15 @@ impl Disk {
 
     fn epoch(&self, channel: u64) -> Option<Arc<str>> {
         match self.records.get(&channel) {
-            Some(Record::Channel { epoch, .. }) => Some(epoch.clone()),
+            Some(Record::Channel { epoch, .. } | Record::Collection { epoch, .. }) => Some(epoch.clone()),
+            _ => None,
+        }
+    }
+
+    /// The collection with this number.
+    fn collection(&self, number: u64, of_a_channel: usize) -> Option<usize> {
+        match self.records.get(&number) {
+            Some(Record::Collection { channel, name, .. }) => find(channel, name, of_a_channel),
             _ => None,
         }
     }
@@ -102,6 +111,9 @@ impl World {
                     && let Some(epoch) = self.disk.epoch(*channel)
                 {
                     self.checker.stored(&epoch, *offset, line);
+                    if let Some(collection) = self.disk.collection(*channel, self.profile.collections) {
+                        self.checker.logged(collection, &epoch, line);
+                    }
                 }
             }
             last = Some(batch.number);
@@ -130,6 +142,17 @@ impl World {
     pub(crate) fn look_at_disk(&mut self) {
         if !self.profile.durable {
             return;
+        }
+        let mut items: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+        for record in self.disk.records.values() {
+            if let Record::Item { collection, key, revision, record } = record
+                && let Some(collection) = self.disk.collection(*collection, self.profile.collections)
+            {
+                items.entry(collection).or_default().push((key.to_string(), *revision, record.to_vec()));
+            }
+        }
+        for (collection, items) in items {
+            self.checker.holds_records("the disk", collection, &items);
         }
         let mut histories: BTreeMap<u64, HashMap<u64, checker::Id>> = BTreeMap::new();
         for record in self.disk.records.values() {

@@ -22,6 +22,14 @@ impl World {
 
     /// Does one thing that applications do.
     pub(crate) fn act(&mut self, index: usize) {
+        let what = self.rng.f64();
+        if !self.clients[index].plain && what < self.profile.mutate_share + self.profile.present_share {
+            match what < self.profile.mutate_share {
+                true => self.act_on_records(index),
+                false => self.act_on_presence(index),
+            }
+            return self.drain_client(index);
+        }
         let now = self.time();
         let channel = self.rng.usize(0..self.profile.channels);
         let client = &mut self.clients[index];
@@ -168,7 +176,7 @@ impl World {
         self.at(wait, Event::Token { client, request, result });
     }
 
-    fn token(&self, client: usize, life: u64) -> String {
+    pub(crate) fn token(&self, client: usize, life: u64) -> String {
         let claims = serde_json::json!({ "sub": user_name(client), "exp": self.now / SECOND + life });
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
         jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()

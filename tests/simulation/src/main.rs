@@ -93,7 +93,11 @@ struct Totals {
     hours: f64,
     faults: BTreeMap<&'static str, u64>,
     messages: u64,
+    mutations: u64,
+    tracked: u64,
     deliveries: u64,
+    changes: u64,
+    diverged: u64,
     gaps: u64,
     violations: usize,
 }
@@ -105,7 +109,11 @@ impl Totals {
             *self.faults.entry(fault).or_default() += count;
         }
         self.messages += report.messages;
+        self.mutations += report.mutations;
+        self.tracked += report.tracked;
         self.deliveries += report.deliveries;
+        self.changes += report.changes;
+        self.diverged += report.diverged;
         self.gaps += report.gaps;
         self.violations += report.violations.len();
     }
@@ -115,6 +123,10 @@ impl Totals {
             println!("  {count:>8}  {fault}");
         }
         println!("deliveries={} gaps_reported={}", self.deliveries, self.gaps);
+        println!(
+            "mutations={} tracked={} changes={} diverged={}",
+            self.mutations, self.tracked, self.changes, self.diverged
+        );
         println!(
             "simulation: seeds={seeds} virtual_hours={:.1} faults={} messages={} violations={}",
             self.hours,

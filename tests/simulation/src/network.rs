@@ -55,6 +55,7 @@ impl World {
                     if newest {
                         self.clients[client].heard_at = self.now;
                     }
+                    let frame = self.damage(client, frame);
                     self.tell_client(client, Input::Frame { attempt, frame });
                 }
                 Packet::Close(code) => self.gone(id, Direction::Down, Some(code)),
@@ -62,6 +63,28 @@ impl World {
             if unblocks {
                 self.unblock(id);
             }
+        }
+    }
+
+    /// Sometimes a value in a change of a record is another one when it arrives.
+    fn damage(&mut self, client: usize, frame: Frame) -> Frame {
+        if !self.profile.corrupts || self.calm || self.clients[client].plain || self.rng.u32(0..30) > 0 {
+            return frame;
+        }
+        let (Frame::Text(bytes) | Frame::Binary(bytes)) = &frame else { return frame };
+        let value = lines(bytes).filter(|line| line.starts_with(b"{\"type\":\"change\"")).find_map(|line| {
+            let at = line.windows(4).position(|window| window == b"\"x\":")? + 4;
+            Some(line.as_ptr() as usize - bytes.as_ptr() as usize + at)
+        });
+        let Some(at) = value else { return frame };
+        let mut damaged = bytes.to_vec();
+        damaged[at] = b'0' + (damaged[at] - b'0' + 1) % 10;
+        self.checker.corrupted(client);
+        self.count("damaged change");
+        self.trace(|| format!("DAMAGED for client {client}: {}", String::from_utf8_lossy(&damaged)));
+        match frame {
+            Frame::Text(_) => Frame::Text(damaged.into()),
+            _ => Frame::Binary(damaged.into()),
         }
     }
 
@@ -78,7 +101,10 @@ impl World {
             match unread.pop_front() {
                 Some(Packet::Frame(frame)) => {
                     self.trace(|| format!("server  <- {id} {}", shown(&frame)));
-                    self.tell_hub(hub::Input::Frame { connection, frame });
+                    // One by one where much at a time would be forgotten before the observer looks.
+                    for frame in if self.profile.small_history { single(frame) } else { vec![frame] } {
+                        self.tell_hub(hub::Input::Frame { connection, frame });
+                    }
                 }
                 Some(Packet::Close(code)) => self.gone(id, Direction::Up, Some(code)),
                 None => return,
@@ -157,6 +183,14 @@ impl World {
         for (direction, packet) in std::mem::take(&mut link.held) {
             self.arrive(id, direction, packet);
         }
+    }
+}
+
+/// The lines of a frame as frames of their own.
+fn single(frame: Frame) -> Vec<Frame> {
+    match frame {
+        Frame::Text(bytes) => lines(&bytes).map(|line| Frame::Text(bytes.slice_ref(line))).collect(),
+        other => vec![other],
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use realtime_engine::WhenFull;
 use realtime_engine::wire::{Limits, Window};
 use realtime_server::Auth;
-use realtime_server::hub::{AllowAll, HistoryConfig, HubConfig};
+use realtime_server::hub::{AllowAll, CollectionConfig, HistoryConfig, HubConfig, PresenceConfig};
 
 use crate::checker::ServerRules;
 use crate::guard::Guard;
@@ -50,6 +50,21 @@ pub struct Profile {
     pub load_share: f64,
     /// Some may not publish or subscribe everywhere; wants tokens.
     pub guarded: bool,
+    /// Collections of each channel, and records in each of them.
+    pub collections: usize,
+    pub keys: usize,
+    /// Of what applications do, the share that changes records.
+    pub mutate_share: f64,
+    /// And the share that says who is there.
+    pub present_share: f64,
+    /// Changes of records are damaged on their way.
+    pub corrupts: bool,
+    /// After so many changes there is a digest.
+    pub digest_every: u64,
+    /// How long a client that is gone counts as present.
+    pub grace: Duration,
+    /// Changes of who is present are told once in this time.
+    pub presence_interval: Duration,
 }
 
 impl Profile {
@@ -76,7 +91,19 @@ impl Profile {
             send_share: [0.0, 0.1, 0.5][rng.usize(0..3)],
             load_share: [0.0, 0.3, 0.8][rng.usize(0..3)],
             guarded: rng.bool(),
+            collections: rng.usize(0..3),
+            keys: [3, 3, 30][rng.usize(0..3)],
+            mutate_share: [0.0, 0.3, 0.6][rng.usize(0..3)],
+            present_share: [0.0, 0.05, 0.3][rng.usize(0..3)],
+            corrupts: rng.f64() < 0.2,
+            digest_every: [4, 20][rng.usize(0..2)],
+            grace: Duration::from_secs([2, 10, 30][rng.usize(0..3)]),
+            presence_interval: Duration::from_millis([0, 50, 1000][rng.usize(0..3)]),
         }
+    }
+
+    pub(crate) fn all_collections(&self) -> usize {
+        if self.mutate_share > 0.0 { self.channels * self.collections } else { 0 }
     }
 
     /// Mean time between two actions of one client.
@@ -99,7 +126,7 @@ impl Profile {
         let window = self.window();
         // What the application says is in no window; a frame of it may come while the client still reads.
         let direct = if self.application { 16 << 10 } else { 0 };
-        let bound = window.connection * 2 + window.channel + 1024 + direct;
+        let bound = window.connection * 2 + window.channel + 4096 + direct;
         // The client gives credit for what came twice as well.
         if self.stutter { bound * 2 } else { bound }
     }
@@ -130,6 +157,12 @@ impl Profile {
                 Arc::new(AllowAll)
             },
             application: self.application,
+            presence: PresenceConfig {
+                grace: self.grace,
+                interval: self.presence_interval,
+                ..PresenceConfig::default()
+            },
+            collections: CollectionConfig { digest_every: self.digest_every, ..CollectionConfig::default() },
             ..HubConfig::default()
         }
     }
@@ -146,6 +179,9 @@ impl Profile {
             application: self.application,
             guarded: self.is_guarded(),
             stutters: self.stutter,
+            collections: self.collections,
+            verifies: self.auth,
+            grace: self.grace.as_micros() as u64,
         }
     }
 

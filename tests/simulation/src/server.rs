@@ -6,6 +6,8 @@ use realtime_server::hub::{self, ConnectionId, Hub};
 use crate::checker::Invariant;
 use crate::link::{Direction, Packet};
 use crate::network::shown;
+use crate::observer::OBSERVER;
+use crate::present::speaks;
 use crate::world::{Event, MILLI, SECOND, World};
 
 /// A pull hands out all answers, and beside them about as many bytes of messages.
@@ -13,13 +15,19 @@ const PULL_BYTES: usize = 64 << 10;
 
 impl World {
     pub(crate) fn tell_hub(&mut self, input: hub::Input) {
+        let spoke = speaks(&input);
         self.hub.handle(self.now / MILLI, input);
+        self.look_at_members(spoke);
         self.drain_hub();
     }
 
     pub(crate) fn drain_hub(&mut self) {
         while let Some(output) = self.hub.poll() {
             match output {
+                hub::Output::Ready(OBSERVER) => self.observer_pulls(),
+                hub::Output::Close { connection: OBSERVER, .. } => {
+                    self.hub.handle(self.now / MILLI, hub::Input::Closed { connection: OBSERVER });
+                }
                 hub::Output::Ready(connection) => self.at(0, Event::Pull(connection.0)),
                 hub::Output::Close { connection, code, reason } => {
                     self.trace(|| format!("server closes {} with {} {reason}", connection.0, code.0));
@@ -81,6 +89,7 @@ impl World {
             self.trace(|| format!("server  -> {id} {}", shown(&frame)));
             if self.profile.durable {
                 self.checker.leaves(&frame);
+                self.checker.changes_leave(&frame);
             }
             self.send(id, Direction::Down, Packet::Frame(frame));
         }
@@ -103,6 +112,8 @@ impl World {
             self.hub = self.start_hub();
             self.hub_tick.cancel();
             self.checker.restarted();
+            self.members.clear();
+            self.observe();
             self.drain_hub();
         }
         self.server_up = false;
@@ -123,14 +134,15 @@ impl World {
             self.checker.violation(Invariant::Bounded, format!("{} bytes wait for the disk", stats.staged_bytes));
         }
         if self.profile.small_history {
-            // 20 messages a channel, each of at most 400 bytes with what it costs, in both dialects.
-            let bound = self.profile.channels as u64 * 20 * 1000;
+            // 20 messages a stream, each of at most 400 bytes with what it costs, in both dialects; more where it tells who is there.
+            let streams = self.profile.channels + self.profile.all_collections();
+            let bound = (streams * 20 * 1000 + self.profile.channels * 20 * 4000) as u64;
             if stats.history_bytes > bound {
                 let what = format!("the histories have {} bytes of {bound}", stats.history_bytes);
                 self.checker.violation(Invariant::Bounded, what);
             }
         }
-        if stats.connections > self.links.len() as u64 {
+        if stats.connections > self.links.len() as u64 + 1 {
             let what = format!("the hub has {} connections of {}", stats.connections, self.links.len());
             self.checker.violation(Invariant::Bounded, what);
         }

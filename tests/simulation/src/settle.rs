@@ -22,9 +22,12 @@ impl World {
         }
         self.run_until(self.now + 300 * SECOND);
         let last = self.probe();
+        self.probe_records();
         self.run_until(self.now + 120 * SECOND);
         self.checker.settled();
         self.look_at_disk();
+        self.look_at_records();
+        self.look_at_presence();
         for index in 0..self.clients.len() {
             let status = self.clients[index].session.status();
             if status != Status::Connected {

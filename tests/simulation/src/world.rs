@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use realtime_engine::{Attempt, Input, OpenError, Timestamp};
-use realtime_server::hub::{self, Hub};
+use realtime_server::hub::{self, Hub, Member};
 
 use crate::checker::{Checker, Violation};
 use crate::client::Client;
@@ -79,6 +79,8 @@ pub(crate) enum Event {
     },
     /// A client's application has loaded, or failed to.
     Loaded(Loading),
+    /// The observer shows that it is there.
+    Observe,
 }
 
 /// A call that was promised for a deadline; the last promise counts.
@@ -120,7 +122,11 @@ pub struct Report {
     pub virtual_time: Duration,
     pub faults: BTreeMap<&'static str, u64>,
     pub messages: u64,
+    pub mutations: u64,
+    pub tracked: u64,
     pub deliveries: u64,
+    pub changes: u64,
+    pub diverged: u64,
     pub gaps: u64,
     pub violations: Vec<Violation>,
 }
@@ -148,6 +154,10 @@ pub struct World {
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) next_link: u64,
     pub(crate) checker: Checker,
+    /// The epochs of the collections, as the observer was told them.
+    pub(crate) epochs: Vec<String>,
+    /// Who is present in each channel, as the server has it.
+    pub(crate) members: Vec<Vec<Member>>,
     faults: BTreeMap<&'static str, u64>,
     /// After this moment nothing breaks any more and nobody acts.
     pub(crate) calm: bool,
@@ -185,6 +195,8 @@ impl World {
             clients,
             links: BTreeMap::new(),
             next_link: 0,
+            epochs: Vec::new(),
+            members: Vec::new(),
             faults: BTreeMap::new(),
             calm: false,
             tracing: false,
@@ -199,6 +211,8 @@ impl World {
     }
 
     pub fn run(mut self) -> Report {
+        self.observe();
+        self.at(20 * SECOND, Event::Observe);
         for index in 0..self.clients.len() {
             self.connect(index);
             for channel in 0..self.profile.channels {
@@ -207,6 +221,7 @@ impl World {
                     self.clients[index].subscribe(now, channel, &mut self.checker);
                 }
             }
+            self.begin_streams(index);
             self.drain_client(index);
             let wait = self.wait(self.profile.act_every());
             self.at(wait, Event::Act(index));
@@ -220,7 +235,11 @@ impl World {
             virtual_time: Duration::from_micros(self.now - START),
             faults: self.faults,
             messages: self.checker.messages,
+            mutations: self.checker.mutations,
+            tracked: self.checker.tracked,
             deliveries: self.checker.deliveries,
+            changes: self.checker.changes,
+            diverged: self.checker.diverged,
             gaps: self.checker.gaps,
             violations: self.checker.violations,
         }
@@ -326,6 +345,7 @@ impl World {
             Event::ServerUp => self.server_up = true,
             Event::Disk { life, step } => self.disk_goes_on(life, step),
             Event::Loaded(loading) => self.loaded(loading),
+            Event::Observe => self.observer_pings(),
             Event::Act(_) | Event::Fault => {}
         }
     }

@@ -9,6 +9,7 @@ use super::{Phase, Session};
 use crate::channel::Kind;
 use crate::error::{Error, ErrorKind};
 use crate::io::{ChannelId, Event};
+use crate::presence::Difference;
 use crate::status::ChannelState;
 use crate::time::Timestamp;
 use crate::timers::Timer;
@@ -214,7 +215,10 @@ impl Session {
     pub(super) fn schedule_streams(&mut self) {
         let due = self.channels.iter().flat_map(|channel| {
             let (expires_at, retry_at) = match &channel.kind {
-                Kind::Presence(presence, tracking) => (presence.expires_at(), tracking.retry_at),
+                // What was told last stays where nobody watches.
+                Kind::Presence(presence, tracking) => {
+                    (presence.expires_at().filter(|_| channel.wanted), tracking.retry_at)
+                }
                 _ => (None, None),
             };
             [channel.retry_at, expires_at, retry_at]
@@ -231,8 +235,9 @@ impl Session {
         for id in self.channels.ids_of_streams() {
             let Some(channel) = self.channels.get_mut(id) else { continue };
             resubscribe |= channel.retry_at.take_if(|at| *at <= now).is_some();
+            let wanted = channel.wanted;
             if let Kind::Presence(presence, tracking) = &mut channel.kind {
-                let expired = presence.expire(now);
+                let expired = if wanted { presence.expire(now) } else { Difference::default() };
                 let retries = tracking.retry_at.is_some_and(|at| at <= now);
                 self.tell_presence(id, &expired, false, 0);
                 if retries {

@@ -1,7 +1,7 @@
 //! The server's application: what clients send to it, what it says to them, and whom it lets.
 
 use super::histories::id_of;
-use super::sends::Outcome;
+use super::sends::{Outcome, To};
 use super::{Checker, Id, Invariant};
 use crate::guard;
 
@@ -42,7 +42,7 @@ impl Checker {
             return self.violation(Invariant::OneHistory, what);
         };
         let forgotten = self.forgotten;
-        let Some(sent) = self.sent.get_mut(&id).filter(|sent| sent.channel.is_none()) else {
+        let Some(sent) = self.sent.get_mut(&id).filter(|sent| sent.to == To::Application) else {
             return self
                 .violation(Invariant::OneHistory, format!("the application got {id:?}, which nobody sent to it"));
         };

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::sends::{Accepted, Outcome};
+use super::sends::{Accepted, Outcome, To};
 use super::{Checker, Id, Invariant};
 
 /// The history of a channel under one epoch: channel, number of the epoch.
@@ -105,7 +105,7 @@ impl Checker {
         self.deliveries += 1;
         let id = id_of(payload).unwrap_or_default();
         match self.sent.get(&id) {
-            Some(sent) if sent.channel == Some(channel) => Some(id),
+            Some(sent) if sent.to == To::Channel(channel) => Some(id),
             _ => {
                 let what = format!("client {client} got {id:?} in channel {channel}, where nobody sent it");
                 self.violation(Invariant::OneHistory, what);

@@ -11,10 +11,19 @@ pub(super) enum Outcome {
     Unsent,
 }
 
+/// Where something is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Channel(usize),
+    /// A mutation.
+    Collection(usize),
+    /// The server's application.
+    Application,
+}
+
 #[derive(Debug)]
 pub(super) struct Sent {
-    /// `None`: to the application.
-    pub(super) channel: Option<usize>,
+    pub(super) to: To,
     at: u64,
     pub(super) outcome: Outcome,
     /// How often it may be stored in one history, or reach the application: once, and in the plain dialect once more for each connection
@@ -32,11 +41,11 @@ pub(super) struct Sent {
 pub(super) type Accepted = BTreeMap<u64, u64>;
 
 impl Checker {
-    /// A client sends into a channel, or to the application.
-    pub(crate) fn published(&mut self, client: usize, n: u64, channel: Option<usize>) {
+    /// A client sends something.
+    pub(crate) fn published(&mut self, client: usize, n: u64, to: To) {
         self.messages += 1;
         let sent = Sent {
-            channel,
+            to,
             at: self.now,
             outcome: Outcome::Pending,
             copies: 1,
@@ -60,21 +69,31 @@ impl Checker {
         }
     }
 
-    pub(crate) fn receipt(&mut self, client: usize, n: u64, acknowledged: bool, place: Option<(&str, u64)>) {
+    pub(crate) fn receipt(
+        &mut self,
+        client: usize,
+        n: u64,
+        acknowledged: bool,
+        place: Option<(&str, u64)>,
+        duplicate: bool,
+    ) {
         self.ended(client, n, Outcome::Accepted, "a receipt");
         let plain = self.rules[client].plain;
-        let Some(channel) = self.sent.get(&(client, n)).map(|sent| sent.channel) else { return };
-        if acknowledged == plain || place.is_some() != (channel.is_some() && !plain) {
+        let Some(to) = self.sent.get(&(client, n)).map(|sent| sent.to) else { return };
+        if acknowledged == plain || place.is_some() != (to != To::Application && !plain) {
             let what = format!("{client}/{n} has a receipt of another kind: acknowledged {acknowledged}, {place:?}");
             return self.violation(Invariant::EverySendEnds, what);
         }
-        match (channel, place) {
-            (Some(channel), Some((epoch, offset))) => {
+        match (to, place) {
+            (To::Channel(channel), Some((epoch, offset))) => {
                 let epoch = self.histories.epoch(epoch);
                 self.place((channel, epoch), offset, (client, n));
                 self.in_order(client, n, (channel, epoch), offset);
             }
-            (None, _) if !plain => self.acknowledged_send((client, n)),
+            (To::Collection(collection), Some((epoch, revision))) => {
+                self.mutation_accepted((client, n), collection, epoch, revision, duplicate);
+            }
+            (To::Application, _) if !plain => self.acknowledged_send((client, n)),
             _ => {}
         }
     }
@@ -83,7 +102,8 @@ impl Checker {
         let outcome = if code == "dropped" { Outcome::Unsent } else { Outcome::Failed };
         self.ended(client, n, outcome, code);
         let Some(sent) = self.sent.get(&(client, n)) else { return };
-        let (used, fits) = (!sent.places.is_empty() || sent.received > 0, self.may_fail(client, sent, code));
+        let used = !sent.places.is_empty() || sent.received > 0;
+        let fits = self.may_fail(client, sent, code) || self.mutation_may_fail((client, n), code);
         if !fits {
             let what = format!("{client}/{n} was refused with {code}, and nothing was wrong with it");
             self.violation(Invariant::EverySendEnds, what);
@@ -94,10 +114,11 @@ impl Checker {
     }
 
     fn may_fail(&self, client: usize, sent: &Sent, code: &str) -> bool {
-        match (code, sent.channel) {
+        match (code, sent.to) {
             ("closed" | "timeout" | "dropped" | "max_attempts", _) => true,
-            ("no_handler", None) => !self.server.application,
-            ("forbidden", Some(channel)) => !self.may_publish(client, channel),
+            ("no_handler", To::Application) => !self.server.application,
+            ("forbidden", To::Channel(channel)) => !self.may_publish(client, channel),
+            ("forbidden", To::Collection(collection)) => !self.may_publish(client, self.channel_of(collection)),
             _ => false,
         }
     }

@@ -6,6 +6,7 @@ use realtime_engine::wire::{Frame, ServerMessage, lines};
 
 use super::histories::{ID, id_of};
 use super::{Checker, Id, Invariant};
+use crate::records::find;
 
 /// What is on disk.
 #[derive(Debug, Default)]
@@ -32,8 +33,24 @@ impl Checker {
         for line in lines(bytes).filter(|line| line.starts_with(b"{\"type\":\"receipt\"")) {
             let Ok(ServerMessage::Receipt(receipt)) = ServerMessage::decode(line) else { continue };
             let (Some(epoch), Some(offset)) = (receipt.epoch, receipt.offset) else { continue };
-            if self.stored.newest.get(&*epoch).is_none_or(|newest| offset > *newest) {
+            // Nothing is at 0: it is the answer to one that changed nothing.
+            if offset > 0 && self.stored.newest.get(&*epoch).is_none_or(|newest| offset > *newest) {
                 let what = format!("a receipt leaves the server for {offset} of {epoch}, which is not on disk");
+                self.violation(Invariant::DurableFirst, what);
+            }
+        }
+    }
+
+    /// A frame leaves the server: every change in it must be on disk.
+    pub(crate) fn changes_leave(&mut self, frame: &Frame) {
+        let (Frame::Text(bytes) | Frame::Binary(bytes)) = frame else { return };
+        for line in lines(bytes).filter(|line| line.starts_with(b"{\"type\":\"change\"")) {
+            let value: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+            let name = |field: &str| value[field].as_str().unwrap_or_default();
+            let collection = find(name("channel"), name("collection"), self.server.collections);
+            let offset = value["offset"].as_u64().unwrap_or(0);
+            if collection.is_none_or(|collection| offset > self.logged_to(collection)) {
+                let what = format!("change {offset} of collection {collection:?} leaves the server and is not on disk");
                 self.violation(Invariant::DurableFirst, what);
             }
         }

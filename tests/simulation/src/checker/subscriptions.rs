@@ -53,11 +53,24 @@ impl Checker {
 
     /// The server has refused a subscription.
     pub(crate) fn refused(&mut self, client: usize, channel: usize, code: &str) {
+        self.stream_refused(client, channel, code);
+        self.unsubscribed(client, channel);
+    }
+
+    /// The server has refused a stream of a channel, whichever.
+    pub(crate) fn stream_refused(&mut self, client: usize, channel: usize, code: &str) {
         if code != "forbidden" || self.may_subscribe(client, channel) {
             let what = format!("client {client} was refused channel {channel} with {code}");
             self.violation(Invariant::Allowed, what);
         }
-        self.unsubscribed(client, channel);
+    }
+
+    /// The client says that the server broke the protocol.
+    pub(crate) fn broken(&mut self, client: usize, message: &str) {
+        // What it says twice may be a page of a snapshot.
+        if !self.server.stutters {
+            self.violation(Invariant::InOrder, format!("client {client}: {message}"));
+        }
     }
 
     pub(crate) fn is_subscribed(&self, client: usize, channel: usize) -> bool {

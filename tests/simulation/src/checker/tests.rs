@@ -31,9 +31,9 @@ fn delivered(checker: &mut Checker, n: u64) {
 }
 
 fn stored(checker: &mut Checker, n: u64) {
-    checker.published(1, n, Some(0));
+    checker.published(1, n, To::Channel(0));
     checker.stored("a", n, payload(n).as_bytes());
-    checker.receipt(1, n, true, Some(("a", n)));
+    checker.receipt(1, n, true, Some(("a", n)), false);
 }
 
 fn missing(from: u64, to: u64) -> Missing {
@@ -138,9 +138,9 @@ fn a_new_epoch_misses_nothing_of_its_own() {
 
 #[test]
 fn the_application_gets_each_send_once_and_in_order() {
-    let send = |n| move |checker: &mut Checker| checker.published(1, n, None);
+    let send = |n| move |checker: &mut Checker| checker.published(1, n, To::Application);
     let got = |n| move |checker: &mut Checker| checker.received(1, payload(n).as_bytes());
-    let told = |n| move |checker: &mut Checker| checker.receipt(1, n, true, None);
+    let told = |n| move |checker: &mut Checker| checker.receipt(1, n, true, None, false);
     let dropped = |n| move |checker: &mut Checker| checker.failed(1, n, "dropped");
     type Step = Box<dyn Fn(&mut Checker)>;
     let both = || -> Vec<Step> { vec![Box::new(send(1)), Box::new(send(2))] };
@@ -294,8 +294,8 @@ fn who_may_not_does_not() {
     let publishes = |channel| {
         noticed(guarded, move |checker| {
             checker.subscribed(0, channel);
-            checker.published(1, 1, Some(channel));
-            checker.receipt(1, 1, true, Some(("a", 1)));
+            checker.published(1, 1, To::Channel(channel));
+            checker.receipt(1, 1, true, Some(("a", 1)), false);
             checker.delivered(0, channel, "a", 1, payload(1).as_bytes());
         })
     };
