@@ -216,8 +216,7 @@ impl Presence {
         self.metas.keys()
     }
 
-    /// A client has told of itself, perhaps what is known. What changed last of a member is what its clients
-    /// say, so that all see the same.
+    /// A client has told of itself, perhaps what is known.
     pub(crate) fn told(&mut self, meta: &Meta<'_>, state: Bytes) -> Difference {
         let reference = Text::from(&*meta.reference);
         let seen = Seen::new(Text::from(&*meta.key), meta, state);
@@ -233,10 +232,7 @@ impl Presence {
             self.touch(&mut before, member);
         }
         self.touch(&mut before, seen.member());
-        self.put(reference.clone(), seen);
-        if let Some(meta) = self.metas.get_mut(&reference) {
-            meta.changed = meta.seen_at;
-        }
+        self.put(reference, seen);
         self.difference(before)
     }
 
@@ -337,7 +333,7 @@ impl Presence {
     fn user(&self, member: &Member) -> Option<User> {
         let references = self.members.get(member)?;
         let metas = || references.iter().filter_map(|reference| self.metas.get(reference));
-        // By the server's clock: clients agree, whatever they have seen change, and in which order a message told it.
+        // By when it was said: clients agree, whatever they have seen change, and in which order a message told it.
         let last =
             references.iter().filter_map(|reference| Some((self.metas.get(reference)?.seen_at, reference))).max();
         let last = self.metas.get(last?.1)?;

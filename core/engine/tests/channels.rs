@@ -284,6 +284,19 @@ fn reconnects_do_not_grow_the_inbox_of_an_application_that_consumes_nothing() {
 }
 
 #[test]
+fn an_inbox_that_direct_messages_filled_holds_nothing_back_once_they_are_consumed() {
+    let mut bench = Bench::connected(small_windows());
+    bench.subscribed("room", "a", 7);
+    let text = format!(r#"{{"type":"direct","event":"e","timestamp":1,"payload":"{}"}}"#, "x".repeat(3000));
+    bench.text(&text);
+    reconnect(&mut bench);
+    assert!(bench.sent_of("subscribe").is_empty(), "the inbox is more than half full");
+    bench.session.consumed(bench.now, None, text.len() as u64);
+    bench.drain();
+    assert_eq!(bench.last_sent("subscribe")["since"]["offset"], 7);
+}
+
+#[test]
 fn what_is_older_than_the_connection_counts_as_recovered() {
     let mut bench = Bench::connected(config());
     bench.subscribed("room", "a", 0);

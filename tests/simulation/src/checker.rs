@@ -35,6 +35,7 @@ pub(crate) use self::store::id_in;
 pub(crate) use self::subscriptions::Missing;
 use self::subscriptions::Seen;
 use self::views::View;
+use crate::world::START;
 
 /// A message: which client, its which.
 pub(crate) type Id = (usize, u64);
@@ -97,11 +98,14 @@ impl Invariant {
 pub struct Violation {
     pub invariant: Invariant,
     pub what: String,
+    /// When it was noticed, µs since the Unix epoch.
+    pub at: u64,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.invariant.as_str(), self.what)
+        let millis = self.at.saturating_sub(START) as f64 / 1000.0;
+        write!(f, "{}: at {millis:.3} ms {}", self.invariant.as_str(), self.what)
     }
 }
 
@@ -205,7 +209,7 @@ impl Checker {
     }
 
     pub(crate) fn violation(&mut self, invariant: Invariant, what: String) {
-        self.violations.push(Violation { invariant, what });
+        self.violations.push(Violation { invariant, what, at: self.now });
     }
 
     pub(crate) fn at(&mut self, now: u64) {

@@ -5,6 +5,7 @@ use realtime_engine::wire::{CloseCode, Frame, ServerMessage, lines};
 use realtime_server::hub::{self, ConnectionId};
 
 use crate::link::{Direction, Packet};
+use crate::present::untracks;
 use crate::world::{Event, MILLI, SECOND, World};
 
 impl World {
@@ -101,8 +102,10 @@ impl World {
             match unread.pop_front() {
                 Some(Packet::Frame(frame)) => {
                     self.trace(|| format!("server  <- {id} {}", shown(&frame)));
-                    // One by one where much at a time would be forgotten before the observer looks.
-                    for frame in if self.profile.small_history { single(frame) } else { vec![frame] } {
+                    // One by one where much at a time would be forgotten, or somebody be there again, before anybody looks.
+                    for frame in
+                        if self.profile.small_history || untracks(&frame) { single(frame) } else { vec![frame] }
+                    {
                         self.tell_hub(hub::Input::Frame { connection, frame });
                     }
                 }

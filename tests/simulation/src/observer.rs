@@ -35,6 +35,7 @@ impl World {
     /// Stays alive.
     pub(crate) fn observer_pings(&mut self) {
         self.observer_says("{\"type\":\"ping\",\"id\":1}".into());
+        self.look_at_members(None);
         self.drain_hub();
         self.at(20 * SECOND, Event::Observe);
     }

@@ -139,11 +139,12 @@ impl World {
 /// Who speaks, and whether it says that it leaves.
 pub(crate) fn speaks(input: &hub::Input) -> Option<(ConnectionId, bool)> {
     let hub::Input::Frame { connection, frame } = input else { return None };
-    let untracks = match frame {
-        Frame::Text(bytes) => bytes.windows(16).any(|window| window == b"\"type\":\"untrack\""),
-        _ => false,
-    };
-    Some((*connection, untracks))
+    Some((*connection, untracks(frame)))
+}
+
+pub(crate) fn untracks(frame: &Frame) -> bool {
+    let Frame::Text(bytes) = frame else { return false };
+    bytes.windows(16).any(|window| window == b"\"type\":\"untrack\"")
 }
 
 fn meta(member: &Member) -> Meta {

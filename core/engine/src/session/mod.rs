@@ -296,7 +296,7 @@ impl Session {
         self.now = now;
         let Some(id) = channel else {
             self.unconsumed = self.unconsumed.saturating_sub(bytes);
-            return;
+            return self.resubscribe_held_back();
         };
         let Some(channel) = self.channels.get_mut(id) else { return };
         let before = channel.unconsumed;
@@ -312,6 +312,10 @@ impl Session {
             owing.into_iter().for_each(|id| self.send_credit(id));
         }
         self.ask_for_load(id);
+        self.resubscribe_held_back();
+    }
+
+    fn resubscribe_held_back(&mut self) {
         if self.held_back {
             self.resubscribe_waiting();
         }

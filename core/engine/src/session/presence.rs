@@ -187,7 +187,8 @@ impl Session {
         }
         for id in self.channels.ids_of_streams() {
             let Some(tracking) = self.tracking(id) else { continue };
-            if std::mem::take(&mut tracking.present)
+            // It counts as present until the server has answered: this may be lost.
+            if tracking.present
                 && let Some(channel) = self.channels.get(id)
             {
                 let name = channel.name.to_string();
