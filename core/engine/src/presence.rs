@@ -276,7 +276,6 @@ impl Presence {
             state: said.state.clone(),
             joined_at: own.joined_at,
             seen_at: own.seen_at,
-            changed: 0,
             own: true,
             until: None,
         };

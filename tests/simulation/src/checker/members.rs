@@ -38,6 +38,8 @@ pub(super) struct Members {
     server: BTreeMap<usize, BTreeMap<String, Meta>>,
     /// How often the last meta of a member went, but for restarts.
     went: BTreeMap<(usize, Name), u32>,
+    /// How often a client left a member, of which others may still be.
+    parted: BTreeMap<(usize, usize, Name), u32>,
     restarts: Vec<u64>,
     /// When the server heard last of a client.
     heard: BTreeMap<usize, u64>,
@@ -134,6 +136,12 @@ impl Checker {
                 self.violation(Invariant::WhoIsThere, what);
             }
         }
+        for meta in before.values() {
+            if metas.get(&meta.reference).map(Meta::name) != Some(meta.name()) {
+                let client = client_of(&meta.state).unwrap_or_default();
+                *self.members.parted.entry((client, channel, meta.name())).or_default() += 1;
+            }
+        }
         // A client may also say to be somebody else.
         for name in before.values().map(Meta::name).collect::<BTreeSet<_>>() {
             if !names.contains(&name) {
@@ -219,7 +227,9 @@ impl Checker {
         let (left, now, grace) = (*left, self.now, self.server.grace);
         let went = self.members.went.get(&(channel, name.clone())).copied().unwrap_or(0);
         let lost = self.members.restarts.iter().filter(|at| now + 1000 >= **at + grace).count() as u32;
-        if left > went + lost {
+        // Of itself a client knows before the stream tells it, which may yet tell that others came before that.
+        let parted = self.members.parted.get(&(client, channel, name.clone())).copied().unwrap_or(0);
+        if left > went + lost + parted {
             let what = format!("client {client} channel {channel}: {name:?} is told gone {left} times and went {went}");
             self.violation(Invariant::WhoIsThere, what);
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use realtime_engine::wire::Frame;
 use realtime_engine::{Covered, LoadOn};
 
-use super::{Checker, Invariant, Missing, Rules, ServerRules, direct};
+use super::{Checker, Invariant, Missing, Rules, ServerRules, To, direct};
 
 const V1: Rules =
     Rules { plain: false, inbox_bytes: 1000, queue_messages: 100, send_timeout: None, heartbeat_timeout: 20_000_000 };
@@ -69,8 +69,16 @@ fn get(checker: &mut Checker, offset: u64) {
     checker.delivered(0, 0, "a", offset, payload(offset).as_bytes());
 }
 
-const EVICTS: ServerRules =
-    ServerRules { evicts: true, durable: false, application: true, guarded: false, stutters: false };
+const EVICTS: ServerRules = ServerRules {
+    evicts: true,
+    durable: false,
+    application: true,
+    guarded: false,
+    stutters: false,
+    collections: 1,
+    verifies: false,
+    grace: 10_000_000,
+};
 
 #[test]
 fn nothing_leaves_before_it_is_on_disk() {
