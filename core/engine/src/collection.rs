@@ -47,6 +47,9 @@ struct Mutation {
     payload: Bytes,
     /// When it was made, for other clients where there is no server that orders them.
     stamp: Stamp,
+    /// Whether the server takes it only where nobody has come between: an insert, or a mutation of a given revision. What its
+    /// receipt says is then the revision that the application sees.
+    conditional: bool,
     /// The record that it made, as the application saw it.
     made: Option<Bytes>,
     /// Its receipt: the epoch and the revision.
@@ -89,9 +92,12 @@ impl Collection {
         }
     }
 
-    /// The revision that the server confirmed.
+    /// The last revision that the server told and the application sees: of the record, or of a receipt that nothing can have come before.
     pub(crate) fn revision(&self, key: &str) -> Option<u64> {
-        self.confirmed.get(key).map(|row| row.revision).filter(|revision| *revision > 0)
+        let confirmed = self.confirmed.get(key).map(|row| row.revision).filter(|revision| *revision > 0);
+        let mutations = self.pending.get(key.as_bytes()).map(|pending| pending.mutations.iter());
+        let answered = mutations.into_iter().flatten().filter(|mutation| mutation.conditional);
+        answered.filter_map(|mutation| mutation.receipt.as_ref()).map(|(_, revision)| *revision).max().max(confirmed)
     }
 
     /// Confirmed records.
@@ -128,6 +134,7 @@ impl Collection {
         kind: OpKind,
         payload: Bytes,
         stamp: Stamp,
+        conditional: bool,
     ) -> Change {
         let before = self.view(&key).cloned();
         let pending = self.pending.entry(key.clone()).or_insert_with(|| Pending {
@@ -138,7 +145,7 @@ impl Collection {
         });
         pending.view = kind.apply(&payload, pending.view.as_ref());
         let made = pending.view.clone();
-        pending.mutations.push_back(Mutation { request, kind, payload, stamp, made, receipt: None });
+        pending.mutations.push_back(Mutation { request, kind, payload, stamp, conditional, made, receipt: None });
         self.told(key, before.as_ref(), true)
     }
 
@@ -216,17 +223,17 @@ impl Collection {
         position: Option<&Position>,
         followed: bool,
     ) -> Option<Change> {
+        let (before, was) = (self.view(key).cloned(), self.revision(key));
         let mutation = self.pending.get_mut(key)?.mutations.iter_mut().find(|mutation| mutation.request == request)?;
         mutation.receipt = made.clone();
-        let Some((_, revision)) = made else { return self.settle(key, request) };
-        if !followed {
-            return self.settle_as_confirmed(key, request);
+        match made {
+            Some(_) if !followed => self.take_for_confirmed(key, request),
+            Some((_, revision)) if self.staged.is_some() || position.is_none_or(|at| at.offset < revision) => {
+                self.answered.entry(revision).or_default().push((key.clone(), request));
+            }
+            _ => self.drop_mutation(key, request),
         }
-        if self.staged.is_none() && position.is_some_and(|position| position.offset >= revision) {
-            return self.settle(key, request);
-        }
-        self.answered.entry(revision).or_default().push((key.clone(), request));
-        None
+        self.shifted(key.clone(), before.as_ref(), was, true)
     }
 
     /// No changes will come any more: what was accepted is taken for confirmed.
@@ -234,7 +241,12 @@ impl Collection {
         self.staged = None;
         let answered = std::mem::take(&mut self.answered);
         let answered = answered.into_values().flatten();
-        answered.filter_map(|(key, request)| self.settle_as_confirmed(&key, request)).collect()
+        let mut settle = |(key, request): (Text, RequestId)| {
+            let (before, revision) = (self.view(&key).cloned(), self.revision(&key));
+            self.take_for_confirmed(&key, request);
+            self.shifted(key, before.as_ref(), revision, true)
+        };
+        answered.filter_map(&mut settle).collect()
     }
 
     /// The changes after a position follow, or else a snapshot.
@@ -347,10 +359,12 @@ impl Collection {
     }
 
     /// A mutation is taken for confirmed.
-    fn settle_as_confirmed(&mut self, key: &Text, request: RequestId) -> Option<Change> {
-        let (before, revision) = (self.view(key).cloned(), self.revision(key));
-        let mutations = &self.pending.get(key)?.mutations;
-        let mutation = mutations.iter().find(|mutation| mutation.request == request)?;
+    fn take_for_confirmed(&mut self, key: &Text, request: RequestId) {
+        let Some(mutation) =
+            self.pending.get(key).and_then(|pending| pending.mutations.iter().find(|m| m.request == request))
+        else {
+            return;
+        };
         if let Some((_, made)) = &mutation.receipt {
             let row = self.confirmed.get(key);
             let record = mutation.kind.apply(&mutation.payload, row.map(|row| &row.record));
@@ -361,7 +375,6 @@ impl Collection {
             (pending.seen, pending.mixed) = (0, false);
         }
         self.refold(key);
-        self.shifted(key.clone(), before.as_ref(), revision, true)
     }
 
     /// Takes a mutation out. The view is made anew where it may differ without it.
@@ -535,7 +548,7 @@ mod tests {
                 Step::Mutate(what) => {
                     self.requests += 1;
                     let (request, (kind, payload)) = (RequestId(self.requests), op(what));
-                    self.collection.mutate(request, key, kind, payload.clone(), (0, 0));
+                    self.collection.mutate(request, key, kind, payload.clone(), (0, 0), false);
                     self.sent.push_back((request, kind, payload));
                 }
                 Step::Accept => {

@@ -76,6 +76,19 @@ fn a_mutation_shows_at_once_and_is_confirmed_whichever_of_receipt_and_change_com
 }
 
 #[test]
+fn a_receipt_tells_the_revision_where_nobody_can_have_come_between() {
+    let mut world = World::synced(&["a@3"]);
+    world.insert(r#"{"id":"b"}"#);
+    world.mutate(Mutation::Update { key: "a", patch: br#"{"n":1}"# }, Some(3)).unwrap();
+    world.update("a", r#"{"n":2}"#);
+    for (id, revision) in [(1, 12), (2, 13), (3, 14)] {
+        world.receipt(id, revision);
+    }
+    let told = ["insert b - l", "update a 3 l", "update a 3 l", "confirm b 12 l", "confirm a 13 l"];
+    assert_eq!(world.log(), told, "the last was not conditional: another's change may lie before it");
+}
+
+#[test]
 fn changes_of_others_come_in_below_what_is_pending() {
     let mut world = World::synced(&["a@3"]);
     world.update("a", r#"{"n":1}"#);

@@ -92,9 +92,10 @@ impl Session {
             })?,
         };
         let stamp = self.stamp(id, &key);
+        let conditional = op == OpKind::Insert || if_revision.is_some();
         let mutate = Mutate { key: key.clone(), op, if_revision };
         self.enqueue_mutation(request, id, mutate, Data::Json(payload.clone()), permit);
-        Ok(self.collection_mut(id)?.mutate(request, key, op, payload, stamp))
+        Ok(self.collection_mut(id)?.mutate(request, key, op, payload, stamp, conditional))
     }
 
     /// Key, op and payload of a mutation that makes sense by itself.
