@@ -104,10 +104,7 @@ export class RealtimeCollection<T extends { id: string } = AnyRecord> extends St
     return this.#view.has(id);
   }
 
-  /**
-   * Which change of the collection the server's record is as of, for `ifRevision`. `undefined` while it is shown before it has come
-   * from the server, which may be a moment after `insert` is done.
-   */
+  /** Which change of the collection the record is as of, for `ifRevision`; `undefined` before the server has it. */
   revision(id: string): number | undefined {
     return this.#view.revision(id);
   }

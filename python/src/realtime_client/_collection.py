@@ -88,10 +88,7 @@ class RealtimeCollection(Stream, Generic[RecordT]):
         return True
 
     def revision(self, id: str) -> int | None:
-        """Which change of the collection the server's record is as of, for `if_revision`.
-
-        `None` while it is shown before it has come from the server, which may be a moment after `insert` is done.
-        """
+        """Which change of the collection the record is as of, for `if_revision`; `None` before the server has it."""
         return self._view.revision(id)
 
     def is_pending(self, id: str) -> bool:
