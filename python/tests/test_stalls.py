@@ -36,7 +36,7 @@ async def until_stalled(client: WebSocketClient, proxy: FaultProxy) -> StalledHa
     """What the event tells; the connection has lived all the time."""
     stalled = Heard(client, "stalled")
     await stalled.count(1)
-    ((seconds, handler),) = stalled.all
+    seconds, handler = stalled.all[0]
     assert seconds >= 1.0
     assert client.is_connected
     assert client.get_stats().reconnects == 0
