@@ -47,8 +47,6 @@ class Part:
     flags: Sequence[str]
     is_durable: bool
     has_gaps: bool
-    is_shared: bool = False
-    """Whether the services share records, and are present."""
     outage: int = 0
     """How many sends an outage lasts at least."""
 
@@ -56,7 +54,7 @@ class Part:
 def parts(messages: int) -> list[Part]:
     small = max(50, messages // 2500)
     return [
-        Part("durable", "all is kept: no gap may be told", 0.7, ENDLESS, True, False, is_shared=True),
+        Part("durable", "all is kept: no gap may be told", 0.7, ENDLESS, True, False),
         Part(
             "forgetful",
             f"the last {small} messages of a channel are kept, on disk: gaps have to be told",
@@ -110,8 +108,7 @@ class Run:
                 command = [*program, json.dumps(self._job(name, line.url))]
                 self._services.append(await Service.start(name, command, self._progress.heard(name)))
             await self._all("ready", 60)
-            if self._part.is_shared:
-                await self._share()
+            await self._share()
             return await self._through_chaos()
         finally:
             for service in self._everybody():
@@ -176,7 +173,7 @@ class Run:
             }
             witness = files.enter_context(self._shared_journal("witness").open(encoding="utf-8"))
             fresh = files.enter_context(self._shared_journal("fresh").open(encoding="utf-8"))
-            return sync_account(journals, witness, fresh, members, killed)
+            return sync_account(journals, witness, fresh, members, killed, keeps_all=not self._part.has_gaps)
 
     async def _break(self, plan: Sequence[Fault], sends: int) -> None:
         sufferers = {line.service: line.suffer for line in self._lines} | {SERVER: self._server.suffer}
@@ -208,6 +205,11 @@ class Run:
                 | {"sent again": figures["repeated"], "silences": errors["heartbeat_timeout"] + errors["timeout"]}
             )
         print(f"\n{table(rows, 'all')}\n")
+        lives = len(self._guest.lives) if self._guest else 0
+        print(
+            f"  shared: {sync.mutations} changes accepted, {sync.conflicts} conflicts, {sync.resyncs} times all records anew, "
+            f"{lives} lives of the guest"
+        )
         for problem in [*broken, *accounts.problems, *sync.problems]:
             print(f"  WRONG: {problem}")
         return Outcome(accounts, sum(line.cuts for line in self._lines), self._server.kills, broken, sync)
@@ -237,7 +239,7 @@ class Run:
             "large_every": LARGE_EVERY,
             "report_every": max(self._count // 1000, 20),
             "marks": len(CHANNELS) * len(self._programs),
-            "shared": shared if self._part.is_shared else None,
+            "shared": shared,
         }
 
     def _journal(self, name: str) -> Path:

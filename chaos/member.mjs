@@ -23,6 +23,7 @@ export class Member {
     this.#records = channel.collection("records");
     this.#presence = channel.presence;
     this.#records.on("change", () => this.#changed());
+    this.#records.on("sync", (_, reason) => this.#write(`s ${reason}`));
     this.#records.on("diverged", (offset) => this.#write(`v ${offset}`));
     this.#presence.on("sync", () => this.#changed());
   }

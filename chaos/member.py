@@ -28,6 +28,7 @@ class Member:
         self._changed = asyncio.Event()
         self._editing: asyncio.Task[None] | None = None
         self._records.on("change", lambda change: self._changed.set())
+        self._records.on("sync", lambda data, reason: self._write(f"s {reason}"))
         self._records.on("diverged", lambda offset: self._write(f"v {offset}"))
         self._presence.on("sync", lambda users: self._changed.set())
 

@@ -9,6 +9,7 @@ and replays that by rules of its own. Lines of a service, and of everybody who s
     k NUMBER                         it was accepted
     f NUMBER CODE REVISION           it has failed; the revision that the error tells, or `-`
     t CODE                           a change of its own presence has failed
+    s REASON                         it was given all records: `initial`, `resync`
     v OFFSET                         its records had diverged
     r ID REVISION JSON               a record at the end
     p ID CONNECTIONS JSON            a member at the end, and what it has told of itself
@@ -28,6 +29,9 @@ MAX_PROBLEMS = 20
 Fields = list[tuple[str, object]]
 """A record with the order of its fields, which is the same everywhere."""
 
+Records = dict[str, tuple["int | None", Fields]]
+"""With the revision that each is at, where that is known."""
+
 
 @dataclass
 class SyncAccounts:
@@ -36,6 +40,8 @@ class SyncAccounts:
     mutations: int = 0
     """Changes that were accepted."""
     conflicts: int = 0
+    resyncs: int = 0
+    """How often one was given all records again, having missed more changes than the server keeps."""
     replicas: int = 0
     """Those who have shown their records at the end."""
     diverged: int = 0
@@ -74,26 +80,34 @@ def sync_account(
     fresh: Iterable[str],
     members: Mapping[str, str],
     killed: Collection[str] = (),
+    keeps_all: bool = True,
 ) -> SyncAccounts:
     """Compares the journals, by service.
 
     `fresh` is what somebody shows who came at the end; `members` who has to be present, with the service that it is. The
-    ends of what those were doing who were `killed` are unknown, and they show nothing.
+    ends of what those were doing who were `killed` are unknown, and they show nothing. Where the server does not keep
+    all changes (`keeps_all`), the witness cannot be shown each, and all are only compared with what is there at the end.
     """
     accounts = SyncAccounts()
-    services = {name: _Service(name, accounts, journal) for name, journal in journals.items()}
+    services = {name: _Service(name, accounts, journal, keeps_all) for name, journal in journals.items()}
     for service in services.values():
         service.end(service.name in killed)
         if service.name in killed and service.showed:
             accounts.wrong(f"{service.name} was killed, and has shown what there is")
-    replay = _Replay(services, accounts)
-    watching = _Service("the witness", accounts, (line for line in witness if not replay.take(line)))
-    replay.end()
-    showing = [watching, _Service("a new client", accounts, fresh)]
+    newcomer = _Service("a new client", accounts, fresh)
+    if keeps_all:
+        replay = _Replay(services, accounts)
+        watching = _Service("the witness", accounts, (line for line in witness if not replay.take(line)))
+        replay.end()
+        due = replay.records
+    else:
+        watching = _Service("the witness", accounts, (line for line in witness if not line.startswith("c ")))
+        due = newcomer.records
+    showing = [watching, newcomer]
     showing += [service for service in services.values() if service.name not in killed]
     for each in showing:
         accounts.replicas += 1
-        if each.diverged or not each.shows(replay.records):
+        if each.diverged or not each.shows(due):
             accounts.diverged += 1
         each.count_ghosts(members)
     return accounts
@@ -102,15 +116,16 @@ def sync_account(
 class _Service:
     """What one has asked for, was told, and has shown at the end."""
 
-    def __init__(self, name: str, accounts: SyncAccounts, journal: Iterable[str]) -> None:
+    def __init__(self, name: str, accounts: SyncAccounts, journal: Iterable[str], keeps_all: bool = True) -> None:
         self.name = name
         self.asked: dict[int, Asked] = {}
         self.last_seen = 0
         """The number of its last change that the witness was shown."""
         self.diverged = False
         self.showed = False
+        self.records: Records = {}
+        self._keeps_all = keeps_all
         self._accounts = accounts
-        self._records: dict[str, tuple[int | None, Fields]] = {}
         self._members: dict[str, tuple[int, dict[str, object]]] = {}
         for line in journal:
             self._take(*line.rstrip("\n").split(" ", 1))
@@ -123,11 +138,11 @@ class _Service:
             accounts.mutations += asked.outcome == "ok"
             accounts.conflicts += asked.outcome == "conflict"
 
-    def shows(self, due: Mapping[str, tuple[int, Fields]]) -> bool:
+    def shows(self, due: Records) -> bool:
         """Whether it has shown these records. Where it told a revision, that one."""
         wrong = []
-        for id in due.keys() | self._records.keys():
-            there, shown = due.get(id), self._records.get(id)
+        for id in due.keys() | self.records.keys():
+            there, shown = due.get(id), self.records.get(id)
             if there is None or shown is None:
                 wrong.append(f"{id}, which is {'not there' if there is None else 'missing'}")
             elif there[1] != shown[1]:
@@ -150,9 +165,9 @@ class _Service:
         if kind == "r":
             id, revision, record = rest.split(" ", 2)
             self.showed = True
-            if id in self._records:
+            if id in self.records:
                 self._accounts.wrong(f"{self.name} shows {id} twice")
-            self._records[id] = (_revision(revision), fields_of(record))
+            self.records[id] = (_revision(revision), fields_of(record))
         elif kind == "p":
             id, connections, state = rest.split(" ", 2)
             self.showed = True
@@ -160,6 +175,8 @@ class _Service:
                 self._accounts.ghosts += 1
                 self._accounts.wrong(f"{self.name} shows {id} twice")
             self._members[id] = (int(connections), json.loads(state))
+        elif kind == "s":
+            self._accounts.resyncs += rest == "resync"
         elif kind == "v":
             self.diverged = True
             self._accounts.wrong(f"the records of {self.name} had diverged at {rest}")
@@ -181,7 +198,7 @@ class _Service:
             return None
         if code not in ("conflict", "not_found"):
             self._accounts.wrong(f"{what} failed with {code}")
-        elif code == "conflict" and asked.kind != "i" and _revision(told) == asked.revision:
+        elif self._keeps_all and code == "conflict" and asked.kind != "i" and _revision(told) == asked.revision:
             self._accounts.wrong(f"{what} was refused because of revision {told}, which is what it wanted")
         return None
 
@@ -190,11 +207,11 @@ class _Replay:
     """Applies the changes in the order of the server, by rules of its own, and compares what the witness was shown."""
 
     def __init__(self, services: Mapping[str, _Service], accounts: SyncAccounts) -> None:
-        self.records: dict[str, tuple[int, Fields]] = {}
+        self.records: Records = {}
         self._services = services
         self._accounts = accounts
         self._revision = 0
-        self._removed: dict[str, list[int]] = {}
+        self._removed: dict[str, list[int | None]] = {}
         """The revisions that removed records had."""
         self._removers: dict[str, list[Asked]] = {}
         for service in services.values():

@@ -197,6 +197,7 @@ impl Member {
                 CollectionEvent::Changed(change) => {
                     self.ids.borrow_mut().insert(change.id().to_owned());
                 }
+                CollectionEvent::Synced { reason } => self.write(format_args!("s {reason}")),
                 CollectionEvent::Diverged { offset } => self.write(format_args!("v {offset}")),
                 _ => {}
             }
