@@ -207,7 +207,7 @@ class Run:
         print(f"\n{table(rows, 'all')}\n")
         lives = len(self._guest.lives) if self._guest else 0
         print(
-            f"  shared: {sync.mutations} changes accepted, {sync.conflicts} conflicts, {sync.resyncs} times all records anew, "
+            f"  shared: {sync.mutations} changes accepted, {sync.conflicts} conflicts, {sync.snapshots} times all records anew, "
             f"{lives} lives of the guest"
         )
         for problem in [*broken, *accounts.problems, *sync.problems]:
@@ -221,7 +221,8 @@ class Run:
             "life": name,
             "journal": str(self._shared_journal(name)),
             "members": self._members(),
-            "pause": 10,
+            # Fast, where more is to be missed than is kept.
+            "pause": 2 if self._part.has_gaps else 10,
         }
         return {
             "name": name,

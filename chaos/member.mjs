@@ -15,6 +15,8 @@ export class Member {
   #open = 0;
   #isEditing = false;
   #waiting = new Set();
+  #revision = 0;
+  #hasSnapshot = false;
 
   constructor(job, client) {
     const channel = client.channel(job.channel);
@@ -22,8 +24,8 @@ export class Member {
     this.#file = openSync(job.journal, "w");
     this.#records = channel.collection("records");
     this.#presence = channel.presence;
-    this.#records.on("change", () => this.#changed());
-    this.#records.on("sync", (_, reason) => this.#write(`s ${reason}`));
+    this.#records.on("change", (change) => this.#onChange(change));
+    this.#records.on("sync", () => this.#onSync());
     this.#records.on("diverged", (offset) => this.#write(`v ${offset}`));
     this.#presence.on("sync", () => this.#changed());
   }
@@ -112,6 +114,20 @@ export class Member {
         this.#open -= 1;
         this.#changed();
       });
+  }
+
+  #onChange({ local, revision }) {
+    if (!local && revision !== undefined) {
+      // Changes come in their order, what a snapshot has changed in that of the ids.
+      this.#hasSnapshot ||= revision < this.#revision;
+      this.#revision = revision;
+    }
+    this.#changed();
+  }
+
+  #onSync() {
+    if (this.#hasSnapshot) this.#write("s");
+    this.#hasSnapshot = false;
   }
 
   #isComplete() {

@@ -4,7 +4,7 @@ import asyncio
 import random
 from typing import IO, Any
 
-from realtime_client import RealtimeError, WebSocketClient
+from realtime_client import CollectionChange, RealtimeError, WebSocketClient
 from witness import Records, show
 
 AT_A_TIME = 100
@@ -27,8 +27,10 @@ class Member:
         self._open = 0
         self._changed = asyncio.Event()
         self._editing: asyncio.Task[None] | None = None
-        self._records.on("change", lambda change: self._changed.set())
-        self._records.on("sync", lambda data, reason: self._write(f"s {reason}"))
+        self._revision = 0
+        self._has_snapshot = False
+        self._records.on("change", self._on_change)
+        self._records.on("sync", lambda data, reason: self._on_sync())
         self._records.on("diverged", lambda offset: self._write(f"v {offset}"))
         self._presence.on("sync", lambda users: self._changed.set())
 
@@ -116,6 +118,18 @@ class Member:
                 self._write(f"t {code_of(error)}")
 
         self._presence.update_status(status).add_done_callback(note)
+
+    def _on_change(self, change: CollectionChange[dict[str, Any]]) -> None:
+        if not change.local and change.revision is not None:
+            # Changes come in their order, what a snapshot has changed in that of the ids.
+            self._has_snapshot |= change.revision < self._revision
+            self._revision = change.revision
+        self._changed.set()
+
+    def _on_sync(self) -> None:
+        if self._has_snapshot:
+            self._write("s")
+        self._has_snapshot = False
 
     def _is_complete(self) -> bool:
         members = self._job["members"]

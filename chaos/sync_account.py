@@ -9,7 +9,7 @@ and replays that by rules of its own. Lines of a service, and of everybody who s
     k NUMBER                         it was accepted
     f NUMBER CODE REVISION           it has failed; the revision that the error tells, or `-`
     t CODE                           a change of its own presence has failed
-    s REASON                         it was given all records: `initial`, `resync`
+    s                                it was given all records anew
     v OFFSET                         its records had diverged
     r ID REVISION JSON               a record at the end
     p ID CONNECTIONS JSON            a member at the end, and what it has told of itself
@@ -40,7 +40,7 @@ class SyncAccounts:
     mutations: int = 0
     """Changes that were accepted."""
     conflicts: int = 0
-    resyncs: int = 0
+    snapshots: int = 0
     """How often one was given all records again, having missed more changes than the server keeps."""
     replicas: int = 0
     """Those who have shown their records at the end."""
@@ -128,7 +128,8 @@ class _Service:
         self._accounts = accounts
         self._members: dict[str, tuple[int, dict[str, object]]] = {}
         for line in journal:
-            self._take(*line.rstrip("\n").split(" ", 1))
+            kind, _, rest = line.rstrip("\n").partition(" ")
+            self._take(kind, rest)
 
     def end(self, was_killed: bool) -> None:
         accounts = self._accounts
@@ -176,7 +177,9 @@ class _Service:
                 self._accounts.wrong(f"{self.name} shows {id} twice")
             self._members[id] = (int(connections), json.loads(state))
         elif kind == "s":
-            self._accounts.resyncs += rest == "resync"
+            self._accounts.snapshots += 1
+            if self._keeps_all:
+                self._accounts.wrong(f"{self.name} was given all records anew, and the server has all changes")
         elif kind == "v":
             self.diverged = True
             self._accounts.wrong(f"the records of {self.name} had diverged at {rest}")

@@ -28,7 +28,7 @@ export interface CollectionChange<T extends { id: string } = AnyRecord> {
   readonly revision: number | undefined;
 }
 
-/** Why a collection has synced: the first time, after more was missed than the server keeps, or because records were not equal. */
+/** Why a collection has synced: the first time, after a reconnect, or because records were not equal. */
 export type SyncReason = "initial" | "resync" | "diverged" | (string & {});
 
 /** What the handlers of a collection get. */

@@ -186,13 +186,17 @@ def test_where_changes_are_not_kept_all_are_equal_at_the_end() -> None:
         members = {"alice": "alice", "bob": "bob"}
         return sync_account({"alice": ALICE, "bob": bob}, WITNESS[3:], fresh, members, keeps_all=False)
 
-    accounts = compare_ends(bob=other(BOB, "k 1", "s initial", "k 1", "s resync"))
+    accounts = compare_ends(bob=other(BOB, "k 1", "k 1", "s"))
     assert accounts.is_clean, accounts.problems
-    assert (accounts.replicas, accounts.resyncs) == (4, 1)
+    assert (accounts.replicas, accounts.snapshots) == (4, 1)
     assert wrong(compare_ends(bob=other(BOB, END[0], f"r b 2 {text(B1)}")), "bob shows b as").diverged == 1
     assert wrong(compare_ends(fresh=other(END, END[0])), "alice shows b, which is not there").diverged == 3
     wrong(compare_ends(bob=other(BOB, "k 1")), "bob 1 has never ended")
     wrong(compare_ends(bob=other(BOB, "k 1", "f 1 closed -")), "bob 1 failed with closed")
+
+
+def test_where_changes_are_kept_nobody_needs_all_records_anew() -> None:
+    wrong(compare(bob=[*BOB, "s"]), "bob was given all records anew")
 
 
 def test_who_is_gone_is_a_ghost() -> None:

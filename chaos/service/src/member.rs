@@ -189,7 +189,15 @@ impl Member {
     }
 
     async fn watch_records(self: Rc<Self>, mut events: CollectionEvents<Box<RawValue>>) {
+        let (mut last, mut has_snapshot) = (0, false);
         while let Some(event) = events.recv().await {
+            if let CollectionEvent::Changed(change) = &event
+                && let Some(revision) = change.revision().filter(|_| !change.is_local())
+            {
+                // Changes come in their order, what a snapshot has changed in that of the ids.
+                has_snapshot |= revision < last;
+                last = revision;
+            }
             match event {
                 CollectionEvent::Changed(change) if change.kind() == ChangeKind::Delete => {
                     self.ids.borrow_mut().remove(change.id());
@@ -197,7 +205,7 @@ impl Member {
                 CollectionEvent::Changed(change) => {
                     self.ids.borrow_mut().insert(change.id().to_owned());
                 }
-                CollectionEvent::Synced { reason } => self.write(format_args!("s {reason}")),
+                CollectionEvent::Synced { .. } if std::mem::take(&mut has_snapshot) => self.write(format_args!("s")),
                 CollectionEvent::Diverged { offset } => self.write(format_args!("v {offset}")),
                 _ => {}
             }

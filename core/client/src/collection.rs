@@ -329,7 +329,7 @@ impl<T> Drop for CollectionEvents<T> {
 pub enum CollectionEvent<T> {
     /// A record is new, is another, or is gone.
     Changed(RecordChange<T>),
-    /// What the server has is here. `reason`: `initial`, `resync` (after more was missed than the server keeps), `diverged`.
+    /// What the server has is here. `reason`: `initial`, `resync` (after a reconnect), `diverged`.
     Synced {
         /// Why.
         reason: &'static str,

@@ -47,8 +47,8 @@ class RealtimeCollection(Stream, Generic[RecordT]):
       it was. What is there from the beginning comes with the first `"sync"` alone;
     - `"change"` (`CollectionChange`): each of these;
     - `"settled"` (id): no change of this record is on its way any more (`is_pending`), and the server has it, or not;
-    - `"sync"` (`data`, reason): what the server has is here. The reason is `"initial"`, `"resync"` (after more was
-      missed than the server keeps), or `"diverged"`;
+    - `"sync"` (`data`, reason): what the server has is here. The reason is `"initial"`, `"resync"` (after a
+      reconnect), or `"diverged"`;
     - `"diverged"` (offset): records are not equal to those of the server, which must not happen; they are fetched anew;
     - `"error"` (`RealtimeError`): the server refuses the collection, or a change that was not awaited has failed. Where
       nobody listens, it goes to the client's `"error"`.
