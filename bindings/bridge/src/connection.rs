@@ -122,6 +122,13 @@ impl Connection {
         }
     }
 
+    /// The same for many channels, with one look at the client.
+    pub fn consumed_all(&self, done: impl IntoIterator<Item = (Option<u32>, u64)>) {
+        if self.check().is_ok() {
+            self.handle.consumed_all(done.into_iter().map(|(channel, bytes)| (channel.map(ChannelId), bytes)));
+        }
+    }
+
     /// Says when a channel's messages wait for a snapshot, which a `load` report asks for: after gaps, and, with `initial`, also
     /// when the subscription begins.
     pub fn load_on(&self, channel: u32, gaps: bool, initial: bool) -> Result<(), Error> {

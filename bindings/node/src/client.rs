@@ -110,10 +110,8 @@ impl Client {
 
     #[napi]
     pub fn consumed(&self, pairs: Vec<f64>) {
-        for pair in pairs.chunks_exact(2) {
-            let channel = (pair[0] >= 0.0).then_some(pair[0] as u32);
-            self.connection.consumed(channel, pair[1] as u64);
-        }
+        let pairs = pairs.chunks_exact(2);
+        self.connection.consumed_all(pairs.map(|pair| ((pair[0] >= 0.0).then_some(pair[0] as u32), pair[1] as u64)));
     }
 
     #[napi]

@@ -259,8 +259,8 @@ impl Connection {
         let drain = Drain { py, client, futures, connection: self };
         let outcome = drain.run(&mut cursor);
         let consumed = self.lock().channels.take_consumed();
-        for (channel, bytes) in consumed {
-            self.bridge.consumed(channel, bytes);
+        if !consumed.is_empty() {
+            self.bridge.consumed_all(consumed);
         }
         let unfinished = outcome.is_err() && !cursor.is_done();
         let mut spent = None;

@@ -117,6 +117,14 @@ impl Handle {
         });
     }
 
+    /// The same for many channels at once.
+    pub fn consumed_all(&self, done: impl IntoIterator<Item = (Option<ChannelId>, u64)>) {
+        let _ = self.change(|session, now| {
+            done.into_iter().for_each(|(channel, bytes)| session.consumed(now, channel, bytes));
+            Ok(())
+        });
+    }
+
     /// Says when a channel's messages are to wait for a snapshot: [`Event::Load`](crate::Event::Load) asks for it.
     pub fn load_on(&self, channel: ChannelId, on: LoadOn) {
         let _ = self.change(|session, now| {
