@@ -27,7 +27,7 @@ async def test_a_dump_tells_what_happened_and_nothing_secret(server: RealtimeSer
     entries = dump["entries"]
     assert dump["recorded"] == len(entries)
     assert [entry["at"] for entry in entries] == sorted(entry["at"] for entry in entries)
-    types = {(entry["what"], name) for entry in entries if "types" in entry for name in entry["types"]}
+    types = {(entry["what"], entry["type"]) for entry in entries if "type" in entry}
     assert types >= {("sent", "hello"), ("received", "welcome"), ("sent", "publish"), ("received", "message")}
     assert "secret" not in json.dumps(dump)
     assert server.url not in json.dumps(dump)

@@ -125,7 +125,7 @@ pub struct Config {
     /// The secret session id: 16 to 64 characters of `A-Z a-z 0-9 - _` from at least 120 random bits.
     /// Default empty: made from the seed, which is only as random as that.
     pub session: String,
-    /// Entries of the flight recorder, which [`Session::dump`](crate::Session::dump) writes out; each has 64 bytes at most. Default
+    /// Entries of the flight recorder, which [`Session::dump`](crate::Session::dump) writes out; each has 72 bytes at most. Default
     /// 512; 0: none.
     pub record: usize,
     /// Name and version told to the server.

@@ -6,7 +6,7 @@ use crate::io::{Attempt, ChannelId, Event};
 use crate::status::{ChannelState, Status};
 use crate::time::Timestamp;
 use crate::timers::Timer;
-use crate::wire::{ClientMessage, CloseCode, ServerMessage};
+use crate::wire::{ClientMessage, CloseCode, Limits, Message, Payload, ServerMessage};
 
 /// The last entries, and how many there ever were.
 #[derive(Debug)]
@@ -14,16 +14,28 @@ pub(crate) struct Recorder {
     ring: Vec<Entry>,
     capacity: usize,
     total: usize,
-    /// The number of the entry of the frame that is being read.
-    frame: usize,
+    /// The session was polled since the last input.
+    polled: bool,
+    /// Something was asked of the server since the last entry, which a later call may not be counted before.
+    split: bool,
+    /// Calls are told apart by their times, since a timer counts from each.
+    timed: bool,
+    /// The frame that is being read: its socket, and the number of its first entry.
+    frame: (Attempt, Option<usize>),
+    /// How far back a run in it may be taken up again.
+    look_back: usize,
     /// What waits for the next frame to be sent.
-    outgoing: Frame,
+    outgoing: Vec<Segment>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Entry {
     at: Timestamp,
     what: What,
+    /// An input that came before the session was polled after the last one.
+    joined: bool,
+    /// Of what is rare: numbers and codes that decide what the session does.
+    detail: Option<Box<Value>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,25 +54,57 @@ pub(crate) enum What {
     Opened(Attempt),
     OpenFailed(Attempt),
     Closed(Attempt, Option<CloseCode>),
+    Flushed(Attempt),
+    Backlog(Attempt, u64),
     /// Calls of the application, of one kind in a row.
-    Call(&'static str, Option<ChannelId>, u32),
-    Received(Attempt, Frame),
-    Sent(Attempt, Frame),
+    Call(Call),
+    /// The first segment of a frame, or (`true`) another one of it.
+    Received(Attempt, bool, Segment),
+    Sent(Attempt, bool, Segment),
 }
 
-/// A frame without its payloads.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Frame {
+/// Calls of one kind in a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) name: &'static str,
+    pub(crate) channel: Option<ChannelId>,
+    pub(crate) count: u32,
+    /// In all. Of `consumed`: how long the calls went on, in µs.
+    pub(crate) bytes: u32,
+    /// A time, a number or a choice, where the call has one; of a send whether it is binary.
+    pub(crate) argument: u64,
+}
+
+/// Messages of one type, one channel and consecutive numbers in a frame, without their payloads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    kind: u8,
+    binary: bool,
+    /// Only with others of the same size: each may be consumed by itself.
+    alone: bool,
+    channel: u32,
+    count: u32,
     bytes: u32,
-    messages: u32,
-    /// A bit for each type of message in it, by its place in `TYPES`.
-    types: u32,
-    /// Of the last message: where, and its id or offset.
-    channel: Option<ChannelId>,
-    number: u64,
+    /// How long after the frame the last of `extra` was consumed, in µs.
+    after: u32,
+    /// The id or offset of the first; 0 where it has none.
+    first: u64,
+    /// Received: bytes of this channel that the application consumed after that. Sent: bytes of credit, or the offset to go on from.
+    extra: u64,
 }
 
-const TYPES: [&str; 28] = [
+/// Segments of a frame that are looked at for one that goes on. What is between them may change places with it.
+const LOOK_BACK: usize = 4;
+/// Segments of a frame to be sent that are told apart.
+const MAX_OUTGOING: usize = 16;
+/// Sends up to this size are counted together, whatever their sizes.
+const SMALL: usize = 1024;
+/// Epochs longer than that are told by their beginning.
+const EPOCH: usize = 64;
+
+const NO_CHANNEL: u32 = u32::MAX;
+
+const TYPES: [&str; 32] = [
     "message",
     "receipt",
     "direct",
@@ -89,15 +133,57 @@ const TYPES: [&str; 28] = [
     "track",
     "untrack",
     "mutate",
+    "duplicate",
+    "unroutable",
+    "malformed",
+    "mixed",
 ];
+const MIXED: u8 = 31;
+
+/// A kind of message in a received frame, by its place in the names above.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Message = 0,
+    Direct = 2,
+    Pong = 8,
+    Ping = 18,
+    Duplicate = 28,
+    Unroutable = 29,
+    Malformed = 30,
+}
 
 impl Recorder {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { ring: Vec::with_capacity(capacity), capacity, total: 0, frame: 0, outgoing: Frame::default() }
+    pub(crate) fn new(capacity: usize, timed: bool) -> Self {
+        Self {
+            ring: Vec::with_capacity(capacity),
+            capacity,
+            total: 0,
+            polled: true,
+            split: false,
+            timed,
+            frame: (Attempt(0), None),
+            look_back: LOOK_BACK,
+            outgoing: Vec::new(),
+        }
     }
 
     pub(crate) fn note(&mut self, at: Timestamp, what: What) {
-        let entry = Entry { at, what };
+        self.note_with(at, what, false, None);
+    }
+
+    /// Something that the session is told.
+    pub(crate) fn input(&mut self, at: Timestamp, what: What, detail: Option<Value>) {
+        let joined = !std::mem::replace(&mut self.polled, false);
+        self.note_with(at, what, joined, detail.map(Box::new));
+    }
+
+    pub(crate) fn polled(&mut self) {
+        self.polled = true;
+    }
+
+    fn note_with(&mut self, at: Timestamp, what: What, joined: bool, detail: Option<Box<Value>>) {
+        let entry = Entry { at, what, joined, detail };
         if self.ring.len() < self.capacity {
             self.ring.push(entry);
         } else if self.capacity > 0 {
@@ -106,19 +192,71 @@ impl Recorder {
         } else {
             return;
         }
+        self.split = false;
         self.total += 1;
     }
 
     /// A call; many of one kind share an entry.
     pub(crate) fn call(&mut self, at: Timestamp, name: &'static str, channel: Option<ChannelId>) {
-        if let Some(Entry { what: What::Call(last, of, count), .. }) = self.last()
-            && *last == name
-            && *of == channel
+        self.call_with(at, name, channel, 0, None);
+    }
+
+    pub(crate) fn call_with(
+        &mut self,
+        at: Timestamp,
+        name: &'static str,
+        channel: Option<ChannelId>,
+        argument: u64,
+        detail: Option<Value>,
+    ) {
+        self.input(at, What::Call(Call { name, channel, count: 1, bytes: 0, argument }), detail);
+    }
+
+    /// A send that was accepted.
+    pub(crate) fn send(&mut self, at: Timestamp, channel: Option<ChannelId>, binary: bool, bytes: usize) {
+        let name = if channel.is_some() { "publish" } else { "send" };
+        let timed = self.timed;
+        if !self.split
+            && let Some(Entry { at: since, what: What::Call(last), .. }) = self.last()
+            && last.name == name
+            && last.channel == channel
+            && last.argument == u64::from(binary)
+            && (bytes <= SMALL && last.bytes <= short(SMALL).saturating_mul(last.count)
+                || u64::from(last.bytes) == bytes as u64 * u64::from(last.count))
+            && (!timed || *since == at)
         {
-            *count = count.saturating_add(1);
+            last.count = last.count.saturating_add(1);
+            last.bytes = last.bytes.saturating_add(short(bytes));
+            self.polled = false;
         } else {
-            self.note(at, What::Call(name, channel, 1));
+            let argument = u64::from(binary);
+            self.input(at, What::Call(Call { name, channel, count: 1, bytes: short(bytes), argument }), None);
         }
+    }
+
+    /// Consumed bytes, which are part of the entry of the frame that they came in where that is the last.
+    pub(crate) fn consumed(&mut self, at: Timestamp, channel: Option<ChannelId>, bytes: u64) {
+        let id = channel.map_or(NO_CHANNEL, |channel| channel.0);
+        let joined = !std::mem::replace(&mut self.polled, false);
+        // What is counted together had no effect but of the last: a credit, or an entry, ends the row.
+        if !self.split
+            && let Some(last) = self.last()
+            && let Ok(after) = u32::try_from(at.as_micros().saturating_sub(last.at.as_micros()))
+        {
+            match &mut last.what {
+                What::Received(_, _, segment) if segment.channel == id => {
+                    (segment.extra, segment.after) = (segment.extra + bytes, after);
+                    return;
+                }
+                What::Call(last) if last.name == "consumed" && last.channel == channel => {
+                    (last.argument, last.bytes) = (last.argument + bytes, after);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let call = Call { name: "consumed", channel, count: 1, bytes: 0, argument: bytes };
+        self.note_with(at, What::Call(call), joined, None);
     }
 
     /// What the application is told; messages and receipts are in the entries of their frames.
@@ -135,75 +273,184 @@ impl Recorder {
         self.note(at, what);
     }
 
-    pub(crate) fn received(&mut self, at: Timestamp, attempt: Attempt, bytes: usize) {
-        self.frame = self.total;
-        self.note(at, What::Received(attempt, Frame { bytes: short(bytes), ..Frame::default() }));
+    /// A frame is about to be read. `ordered`: each of its messages may be the last that is.
+    pub(crate) fn frame(&mut self, attempt: Attempt, ordered: bool) {
+        self.frame = (attempt, None);
+        self.look_back = if ordered { 1 } else { LOOK_BACK };
     }
 
     /// A message in the frame that is being read.
-    pub(crate) fn server_message(&mut self, message: &ServerMessage<'_>) {
-        let (kind, number) = match message {
-            ServerMessage::Message(message) => (0, message.offset),
-            ServerMessage::Receipt(receipt) => (1, receipt.id),
-            ServerMessage::Direct { .. } => (2, 0),
-            ServerMessage::Subscribed(answer) => (3, answer.offset),
-            ServerMessage::Unsubscribed { id, .. } => (4, *id),
-            ServerMessage::Gap { to, .. } => (5, *to),
-            ServerMessage::Welcome(_) => (6, 0),
-            ServerMessage::Authenticated { .. } => (7, 0),
-            ServerMessage::Pong { id, .. } => (8, *id),
-            ServerMessage::Goaway { spread, .. } => (9, *spread),
-            ServerMessage::Error(refusal) => (10, refusal.id.unwrap_or_default()),
-            ServerMessage::Snapshot(page) => (19, page.offset),
-            ServerMessage::Presence { offset, .. } => (20, *offset),
-            ServerMessage::Change(change) => (21, change.offset),
-            ServerMessage::Digest { offset, .. } => (22, *offset),
-            ServerMessage::Tracked { id, .. } => (23, *id),
-            ServerMessage::Untracked { id, .. } => (24, *id),
+    pub(crate) fn server_message(
+        &mut self,
+        at: Timestamp,
+        message: &ServerMessage<'_>,
+        channel: Option<ChannelId>,
+        bytes: usize,
+    ) {
+        let (kind, number, detail) = match message {
+            ServerMessage::Message(_) => return,
+            ServerMessage::Receipt(receipt) => (1, receipt.id, None),
+            ServerMessage::Direct { payload, .. } => {
+                return self.received(at, Kind::Direct, None, 0, bytes, matches!(payload, Payload::Binary(_)));
+            }
+            ServerMessage::Subscribed(answer) => {
+                let detail =
+                    json!({ "request": answer.id, "epoch": epoch(&answer.epoch), "recovered": answer.recovered });
+                (3, answer.offset, Some(detail))
+            }
+            ServerMessage::Unsubscribed { id, .. } => (4, *id, None),
+            ServerMessage::Gap { epoch: of, from, to, .. } => {
+                (5, *to, Some(json!({ "epoch": epoch(of), "from": from })))
+            }
+            ServerMessage::Welcome(welcome) => {
+                let Limits { frame, payload, channels, inflight, rate } = welcome.limits;
+                let detail = json!({
+                    "resumed": welcome.resumed,
+                    "expiresIn": welcome.expires_in,
+                    "heartbeat": welcome.heartbeat,
+                    "timeout": welcome.timeout,
+                    "time": welcome.time,
+                    "limits": [frame, payload, channels, inflight, rate],
+                });
+                (6, 0, Some(detail))
+            }
+            ServerMessage::Authenticated { id, expires_in, .. } => (7, *id, Some(json!({ "expiresIn": expires_in }))),
+            ServerMessage::Pong { id, .. } => (8, *id, None),
+            ServerMessage::Goaway { spread, .. } => (9, *spread, None),
+            ServerMessage::Error(refusal) => {
+                let code = refusal.code.map(|code| code.as_str());
+                let detail = json!({ "id": refusal.id, "code": code, "retryAfter": refusal.retry_after });
+                (10, refusal.id.unwrap_or_default(), Some(detail))
+            }
+            ServerMessage::Snapshot(page) => (19, page.offset, None),
+            ServerMessage::Presence { offset, .. } => (20, *offset, None),
+            ServerMessage::Change(change) => (21, change.offset, None),
+            ServerMessage::Digest { offset, .. } => (22, *offset, None),
+            ServerMessage::Tracked { id, .. } => (23, *id, None),
+            ServerMessage::Untracked { id, .. } => (24, *id, None),
         };
-        self.incoming(|frame| frame.add(kind, number));
+        self.incoming(at, Segment::new(kind, channel, number, bytes), detail);
     }
 
-    /// A message of a backend that speaks `plain`.
-    pub(crate) fn plain_message(&mut self, is_pong: bool, has_channel: bool) {
-        self.incoming(|frame| frame.add(if is_pong { 8 } else { if has_channel { 0 } else { 2 } }, 0));
+    pub(crate) fn received(
+        &mut self,
+        at: Timestamp,
+        kind: Kind,
+        channel: Option<ChannelId>,
+        number: u64,
+        bytes: usize,
+        binary: bool,
+    ) {
+        self.incoming(at, Segment { binary, ..Segment::new(kind as u8, channel, number, bytes) }, None);
+    }
+
+    /// A message of a channel. What came twice, and what a snapshot may contain, is consumed by the session one by one, so that their
+    /// sizes say when there is credit.
+    pub(crate) fn channel_message(
+        &mut self,
+        at: Timestamp,
+        kind: Kind,
+        channel: ChannelId,
+        message: &Message<'_>,
+        bytes: usize,
+        loads: bool,
+    ) {
+        let binary = matches!(message.payload, Payload::Binary(_));
+        let alone = loads || matches!(kind, Kind::Duplicate);
+        let segment = Segment::new(kind as u8, Some(channel), message.offset, bytes);
+        self.incoming(at, Segment { binary, alone, ..segment }, None);
+    }
+
+    /// What was consumed so far had an effect.
+    pub(crate) fn ends_row(&mut self) {
+        self.split = true;
     }
 
     /// The channel of the message that was just noted.
     pub(crate) fn of_channel(&mut self, channel: ChannelId) {
-        self.incoming(|frame| frame.channel = Some(channel));
+        if let Some(Entry { what: What::Received(_, _, segment), .. }) = self.last()
+            && segment.count == 1
+        {
+            segment.channel = channel.0;
+        }
+    }
+
+    fn incoming(&mut self, at: Timestamp, segment: Segment, detail: Option<Value>) {
+        let (attempt, first) = self.frame;
+        let Some(first) = first else {
+            self.frame.1 = Some(self.total);
+            return self.input(at, What::Received(attempt, false, segment), detail);
+        };
+        let goes_on = if detail.is_some() { 0 } else { self.look_back.min(self.total - first).min(self.ring.len()) };
+        for back in 1..=goes_on {
+            let place = (self.total - back) % self.capacity;
+            let entry = &mut self.ring[place];
+            let What::Received(_, _, last) = &mut entry.what else { break };
+            if entry.detail.is_none() && last.take(&segment) {
+                return;
+            }
+        }
+        self.note_with(at, What::Received(attempt, true, segment), false, detail.map(Box::new));
     }
 
     /// A message that is on its way into the next frame.
     pub(crate) fn client_message(&mut self, message: &ClientMessage<'_>, channel: Option<ChannelId>) {
-        let (kind, number) = match message {
-            ClientMessage::Hello(_) => (11, 0),
-            ClientMessage::Subscribe { id, .. } => (12, *id),
-            ClientMessage::Unsubscribe { id, .. } => (13, *id),
-            ClientMessage::Publish { id, .. } => (14, *id),
-            ClientMessage::Send { id, .. } => (15, *id),
-            ClientMessage::Credit { bytes, .. } => (16, *bytes),
-            ClientMessage::Auth { id, .. } => (17, *id),
-            ClientMessage::Ping { id, .. } => (18, *id),
-            ClientMessage::Track { id, .. } => (25, *id),
-            ClientMessage::Untrack { id, .. } => (26, *id),
-            ClientMessage::Mutate { id, .. } => (27, *id),
+        let (kind, number, extra) = match message {
+            ClientMessage::Hello(_) => (11, 0, 0),
+            ClientMessage::Subscribe { id, since, .. } => (12, *id, since.as_ref().map_or(0, |since| since.offset)),
+            ClientMessage::Unsubscribe { id, .. } => (13, *id, 0),
+            ClientMessage::Publish { id, .. } => (14, *id, 0),
+            ClientMessage::Send { id, .. } => (15, *id, 0),
+            ClientMessage::Credit { bytes, .. } => (16, 0, *bytes),
+            ClientMessage::Auth { id, .. } => (17, *id, 0),
+            ClientMessage::Ping { id, .. } => (18, *id, 0),
+            ClientMessage::Track { id, .. } => (25, *id, 0),
+            ClientMessage::Untrack { id, .. } => (26, *id, 0),
+            ClientMessage::Mutate { id, .. } => (27, *id, 0),
         };
-        self.outgoing.add(kind, number);
-        self.outgoing.channel = channel;
+        self.outgoing_segment(Segment { extra, ..Segment::new(kind, channel, number, 0) });
     }
 
     /// The same in `plain`, by one of the `TYPES`.
     pub(crate) fn outgoing(&mut self, kind: &str, channel: Option<ChannelId>) {
         if let Some(kind) = TYPES.iter().position(|name| *name == kind) {
-            self.outgoing.add(kind as u32, 0);
-            self.outgoing.channel = channel;
+            self.outgoing_segment(Segment::new(kind as u8, channel, 0, 0));
         }
     }
 
+    fn outgoing_segment(&mut self, segment: Segment) {
+        self.split = true;
+        let full = self.outgoing.len() >= MAX_OUTGOING;
+        if let Some(last) = self.outgoing.last_mut() {
+            if last.take(&segment) {
+                return;
+            }
+            if full {
+                let count = last.count + 1;
+                *last = Segment { count, ..Segment::new(MIXED, None, 0, 0) };
+                return;
+            }
+        }
+        self.outgoing.push(segment);
+    }
+
     pub(crate) fn sent(&mut self, at: Timestamp, attempt: Attempt, bytes: usize) {
-        let frame = Frame { bytes: short(bytes), ..std::mem::take(&mut self.outgoing) };
-        self.note(at, What::Sent(attempt, frame));
+        let mut segments = std::mem::take(&mut self.outgoing);
+        match segments.first_mut() {
+            Some(first) => first.bytes = short(bytes),
+            None => segments.push(Segment { count: 0, ..Segment::new(MIXED, None, 0, bytes) }),
+        }
+        for (place, segment) in segments.iter().enumerate() {
+            self.note(at, What::Sent(attempt, place > 0, *segment));
+        }
+        // Its memory is used again.
+        segments.clear();
+        self.outgoing = segments;
+    }
+
+    /// The lines that waited are dropped.
+    pub(crate) fn unsent(&mut self) {
+        self.outgoing.clear();
     }
 
     /// How many entries there ever were; those before the last ones are gone.
@@ -224,37 +471,55 @@ impl Recorder {
         let place = self.total.checked_sub(1)?.checked_rem(self.capacity)?;
         self.ring.get_mut(place)
     }
+}
 
-    fn incoming(&mut self, change: impl FnOnce(&mut Frame)) {
-        // Where one frame causes more entries than there is room, its own is gone.
-        let Some(place) = self.frame.checked_rem(self.capacity) else { return };
-        if let Some(Entry { what: What::Received(_, frame), .. }) = self.ring.get_mut(place) {
-            change(frame);
+impl Segment {
+    fn new(kind: u8, channel: Option<ChannelId>, first: u64, bytes: usize) -> Self {
+        let channel = channel.map_or(NO_CHANNEL, |channel| channel.0);
+        Self { kind, binary: false, alone: false, channel, count: 1, bytes: short(bytes), after: 0, first, extra: 0 }
+    }
+
+    /// Counts the next one, where it goes on from this.
+    fn take(&mut self, next: &Segment) -> bool {
+        let follows = if self.first == 0 { next.first == 0 } else { next.first == self.first + u64::from(self.count) };
+        let same = self.kind == next.kind && self.channel == next.channel && self.binary == next.binary;
+        let alike =
+            !(self.alone || next.alone) || u64::from(self.bytes) == u64::from(next.bytes) * u64::from(self.count);
+        let runs = follows && same && alike && self.extra == 0 && next.extra == 0;
+        if runs {
+            self.count = self.count.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(next.bytes);
+        }
+        runs
+    }
+
+    fn describe(&self, attempt: Attempt, more: bool, extra: &str, object: &mut Map<String, Value>) {
+        object.insert("attempt".into(), json!(attempt.0));
+        object.insert("type".into(), json!(TYPES[usize::from(self.kind)]));
+        object.insert("count".into(), json!(self.count));
+        let mut put = |name: &str, value: u64| {
+            if value > 0 {
+                object.insert(name.into(), json!(value));
+            }
+        };
+        put("bytes", self.bytes.into());
+        put("after", self.after.into());
+        put("first", self.first);
+        put(extra, self.extra);
+        if self.channel != NO_CHANNEL {
+            object.insert("channel".into(), json!(self.channel));
+        }
+        for (name, is) in [("more", more), ("binary", self.binary)] {
+            if is {
+                object.insert(name.into(), json!(true));
+            }
         }
     }
 }
 
-impl Frame {
-    fn add(&mut self, kind: u32, number: u64) {
-        self.messages += 1;
-        self.types |= 1 << kind;
-        self.number = number;
-        self.channel = None;
-    }
-
-    fn describe(&self, attempt: Attempt, object: &mut Map<String, Value>) {
-        let types = TYPES.iter().enumerate().filter(|(at, _)| self.types & (1 << at) != 0).map(|(_, name)| *name);
-        object.insert("attempt".into(), json!(attempt.0));
-        object.insert("bytes".into(), json!(self.bytes));
-        object.insert("messages".into(), json!(self.messages));
-        object.insert("types".into(), json!(types.collect::<Vec<_>>()));
-        if let Some(channel) = self.channel {
-            object.insert("channel".into(), json!(channel.0));
-        }
-        if self.number > 0 {
-            object.insert("number".into(), json!(self.number));
-        }
-    }
+/// An epoch, or its beginning.
+pub(crate) fn epoch(text: &str) -> &str {
+    text.get(..EPOCH).unwrap_or(if text.len() < EPOCH { text } else { "" })
 }
 
 impl Entry {
@@ -319,22 +584,43 @@ impl Entry {
                 put("code", json!(code.map(|code| code.0)));
                 "closed"
             }
-            What::Call(name, channel, count) => {
-                put("call", json!(name));
-                put("channel", json!(channel.map(|channel| channel.0)));
-                put("count", json!(count));
+            What::Flushed(attempt) => {
+                put("attempt", json!(attempt.0));
+                "flushed"
+            }
+            What::Backlog(attempt, bytes) => {
+                put("attempt", json!(attempt.0));
+                put("bytes", json!(bytes));
+                "backlog"
+            }
+            What::Call(call) => {
+                put("call", json!(call.name));
+                put("channel", json!(call.channel.map(|channel| channel.0)));
+                put("count", json!(call.count));
+                for (name, value) in [("bytes", call.bytes.into()), ("argument", call.argument)] {
+                    if value > 0 {
+                        put(name, json!(value));
+                    }
+                }
                 "call"
             }
-            What::Received(attempt, frame) => {
-                frame.describe(attempt, &mut object);
+            What::Received(attempt, more, segment) => {
+                segment.describe(attempt, more, "consumed", &mut object);
                 "received"
             }
-            What::Sent(attempt, frame) => {
-                frame.describe(attempt, &mut object);
+            What::Sent(attempt, more, segment) => {
+                let extra = if segment.kind == 16 { "credit" } else { "since" };
+                segment.describe(attempt, more, extra, &mut object);
                 "sent"
             }
         };
         object.insert("what".to_owned(), json!(what));
+        if self.joined {
+            object.insert("joined".to_owned(), json!(true));
+        }
+        if let Some(detail) = &self.detail {
+            object.insert("detail".to_owned(), (**detail).clone());
+        }
         Value::Object(object)
     }
 }
@@ -348,7 +634,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_has_64_bytes_at_most() {
-        assert!(size_of::<Entry>() <= 64, "{}", size_of::<Entry>());
+    fn an_entry_has_72_bytes_at_most() {
+        assert!(size_of::<Entry>() <= 72, "{}", size_of::<Entry>());
     }
 }

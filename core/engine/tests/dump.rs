@@ -14,7 +14,7 @@ fn dump(bench: &Bench) -> Value {
 /// What the entries are about, without their times.
 fn whats(dump: &Value) -> Vec<String> {
     let text = |entry: &Value| match entry["what"].as_str().unwrap() {
-        what @ ("sent" | "received") => format!("{what} {}x{}", entry["messages"], entry["types"]),
+        what @ ("sent" | "received") => format!("{what} {}x{}", entry["count"], entry["type"]),
         what @ "call" => format!("{what} {} x{}", entry["call"], entry["count"]),
         what => format!("{what} {}", entry[if what == "channel" { "state" } else { what }]),
     };
@@ -43,18 +43,18 @@ fn a_connection_is_told_from_its_begin_to_its_loss() {
             "open null",
             "opened null",
             r#"phase "handshake""#,
-            r#"sent 1x["hello"]"#,
-            r#"received 1x["welcome"]"#,
+            r#"sent 1x"hello""#,
+            r#"received 1x"welcome""#,
             r#"phase "connected""#,
             r#"status "connected""#,
             r#"call "subscribe" x1"#,
             r#"channel "subscribing""#,
-            r#"sent 1x["subscribe"]"#,
-            r#"received 1x["subscribed"]"#,
+            r#"sent 1x"subscribe""#,
+            r#"received 1x"subscribed""#,
             r#"channel "subscribed""#,
             r#"call "publish" x3"#,
-            r#"sent 3x["publish"]"#,
-            r#"received 1x["message"]"#,
+            r#"sent 3x"publish""#,
+            r#"received 1x"message""#,
             "closed null",
             r#"channel "resubscribing""#,
             r#"phase "waiting""#,
@@ -63,8 +63,8 @@ fn a_connection_is_told_from_its_begin_to_its_loss() {
         ]
     );
     let entries = dump["entries"].as_array().unwrap();
-    let message = entries.iter().find(|entry| entry["types"][0] == "message").unwrap();
-    assert_eq!((&message["channel"], &message["number"]), (&Value::from(id.0), &Value::from(1)));
+    let message = entries.iter().find(|entry| entry["type"] == "message").unwrap();
+    assert_eq!((&message["channel"], &message["first"]), (&Value::from(id.0), &Value::from(1)));
     assert_eq!((&dump["status"], &dump["phase"]), (&Value::from("reconnecting"), &Value::from("waiting")));
     assert_eq!((&dump["queued"], &dump["channels"][0]["offset"]), (&Value::from(3), &Value::from(1)));
 }
@@ -105,7 +105,7 @@ fn the_last_entries_are_kept_in_order_and_counted() {
     }
     let dump = dump(&bench);
     let numbers: Vec<_> =
-        dump["entries"].as_array().unwrap().iter().map(|entry| entry["number"].as_u64().unwrap()).collect();
+        dump["entries"].as_array().unwrap().iter().map(|entry| entry["first"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (93..=100).collect::<Vec<_>>());
     assert_eq!(dump["recorded"].as_u64().unwrap(), before + 100);
 }
@@ -139,8 +139,7 @@ fn plain_is_recorded_too() {
     bench.text(r#"{"type":"said","channel":"room","payload":1}"#);
     bench.text(r#"{"type":"pong"}"#);
     let whats = whats(&dump(&bench));
-    for expected in
-        [r#"sent 1x["subscribe"]"#, r#"sent 1x["publish"]"#, r#"received 1x["message"]"#, r#"received 1x["pong"]"#]
+    for expected in [r#"sent 1x"subscribe""#, r#"sent 1x"publish""#, r#"received 1x"message""#, r#"received 1x"pong""#]
     {
         assert!(whats.iter().any(|what| what == expected), "{expected} is not in {whats:?}");
     }

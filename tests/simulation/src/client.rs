@@ -59,6 +59,9 @@ impl Client {
         config.heartbeat_timeout = Duration::from_secs(20);
         config.inbox = profile.window();
         config.binary_json = rng.bool();
+        // Not of the seed, so that a dump tells the seed.
+        config.session = format!("simulated-{index:016}");
+        config.record = profile.record;
         if plain {
             config.protocol = Protocol::Plain;
         }

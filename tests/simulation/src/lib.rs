@@ -19,6 +19,8 @@ mod observer;
 mod present;
 mod profile;
 mod records;
+pub mod replay;
+mod replay_frame;
 mod server;
 mod settle;
 mod world;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use realtime_simulation::{Profile, Report, World};
 
-const USAGE: &str = "usage: simulate [--seeds N] [--first SEED] | --seed SEED [--trace] | --mutants";
+const USAGE: &str = "usage: simulate [--seeds N] [--first SEED] | --seed SEED [--trace] | --mutants | --replay FILE";
 
 #[derive(Debug, Default)]
 struct Options {
@@ -18,6 +18,7 @@ struct Options {
     seed: Option<u64>,
     trace: bool,
     mutants: bool,
+    replay: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
     };
     if options.mutants {
         return mutants();
+    }
+    if let Some(file) = &options.replay {
+        return replay(file);
     }
     match options.seed {
         Some(seed) => one(seed, options.trace),
@@ -44,6 +48,7 @@ impl Options {
                 "--seed" => options.seed = Some(args.next()?.parse().ok()?),
                 "--trace" => options.trace = true,
                 "--mutants" => options.mutants = true,
+                "--replay" => options.replay = Some(args.next()?),
                 _ => return None,
             }
         }
@@ -58,6 +63,22 @@ fn one(seed: u64, trace: bool) -> ExitCode {
     let mut totals = Totals::default();
     totals.add(&report);
     totals.print(1)
+}
+
+/// Replays the dump, or the error report, of a client.
+fn replay(file: &str) -> ExitCode {
+    let dump = std::fs::read(file).map_err(|error| error.to_string());
+    let dump = dump.and_then(|dump| serde_json::from_slice(&dump).map_err(|error| error.to_string()));
+    match dump.and_then(|dump| realtime_simulation::replay::replay(&dump)) {
+        Ok(replayed) => {
+            replayed.print();
+            if replayed.differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("{file} cannot be replayed: {error}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn many(first: u64, seeds: u64) -> ExitCode {

@@ -65,6 +65,8 @@ pub struct Profile {
     pub grace: Duration,
     /// Changes of who is present are told once in this time.
     pub presence_interval: Duration,
+    /// Entries of the flight recorder of each client.
+    pub record: usize,
 }
 
 impl Profile {
@@ -99,6 +101,7 @@ impl Profile {
             digest_every: [4, 20][rng.usize(0..2)],
             grace: Duration::from_secs([2, 10, 30][rng.usize(0..3)]),
             presence_interval: Duration::from_millis([0, 50, 1000][rng.usize(0..3)]),
+            record: 512,
         }
     }
 

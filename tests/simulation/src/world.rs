@@ -211,6 +211,17 @@ impl World {
     }
 
     pub fn run(mut self) -> Report {
+        self.live();
+        self.report()
+    }
+
+    /// Runs to the end; the dump of each client.
+    pub fn dumps(mut self) -> Vec<String> {
+        self.live();
+        self.clients.iter().map(|client| client.session.dump()).collect()
+    }
+
+    fn live(&mut self) {
         self.observe();
         self.at(20 * SECOND, Event::Observe);
         for index in 0..self.clients.len() {
@@ -230,6 +241,9 @@ impl World {
         self.at(wait, Event::Fault);
         self.run_until(START + self.profile.duration.as_micros() as u64);
         self.settle();
+    }
+
+    fn report(self) -> Report {
         Report {
             seed: self.seed,
             virtual_time: Duration::from_micros(self.now - START),

@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 
+use serde_json::json;
+
 use super::Session;
 use crate::hold::{Covered, LoadOn, Waiting};
 use crate::io::{ChannelId, ChannelMessage, Event, Gap, Load};
+use crate::recorder;
 use crate::time::Timestamp;
 use crate::wire::Position;
 
@@ -17,7 +20,7 @@ impl Session {
     pub fn load_on(&mut self, now: Timestamp, id: ChannelId, on: LoadOn) {
         self.now = now;
         let Some(channel) = self.channels.get_mut(id) else { return };
-        self.recorder.call(now, "loadOn", Some(id));
+        self.recorder.call_with(now, "loadOn", Some(id), on as u64, None);
         channel.hold.on = on;
         if on == LoadOn::Never
             && let Some(held) = channel.hold.give_up()
@@ -34,7 +37,10 @@ impl Session {
     pub fn loaded(&mut self, now: Timestamp, id: ChannelId, load: u64, covered: Option<Covered>) {
         self.now = now;
         let Some(channel) = self.channels.get_mut(id) else { return };
-        self.recorder.call(now, "loaded", Some(id));
+        let covered_up_to = covered
+            .as_ref()
+            .map(|covered| json!({ "epoch": covered.epoch.as_deref().map(recorder::epoch), "offset": covered.offset }));
+        self.recorder.call_with(now, "loaded", Some(id), load, covered_up_to);
         let Some(mut held) = channel.hold.end(load) else { return };
         if let Some(Covered { epoch, offset }) = covered {
             let epoch = epoch.unwrap_or_else(|| held.epoch.clone());
@@ -120,7 +126,7 @@ impl Session {
         for item in held.waiting {
             if let Waiting::Message(message) = item {
                 self.stats.unroutable += 1;
-                self.consumed(self.now, Some(id), message.size);
+                self.consume(Some(id), message.size);
             }
         }
     }
@@ -173,7 +179,7 @@ impl Session {
 
     fn drop_covered(&mut self, message: &ChannelMessage) {
         self.stats.covered += 1;
-        self.consumed(self.now, Some(message.channel), message.size);
+        self.consume(Some(message.channel), message.size);
     }
 
     fn tell_gap(&mut self, gap: Gap) {

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use super::{Dialect, Phase, Session};
 use crate::channel::Verdict;
 use crate::error::{Error, ErrorKind};
+use crate::hold::LoadOn;
 use crate::io::{ChannelId, ChannelMessage, Data, DirectMessage, Event, Receipt, Text, slice};
 use crate::presence::Own;
+use crate::recorder::Kind;
 use crate::status::ChannelState;
 use crate::timers::Timer;
 use crate::wire::{
@@ -21,13 +23,17 @@ impl Session {
             return;
         }
         self.heartbeat.alive(self.now);
-        self.recorder.received(self.now, self.attempt, frame.len());
+        self.recorder.frame(self.attempt, self.closing);
         self.stats.bytes_received += frame.len() as u64;
         match (frame, self.dialect) {
             // The socket library of the driver has answered it.
-            (Frame::Ping(_), _) => {}
+            (Frame::Ping(payload), _) => {
+                self.recorder.received(self.now, Kind::Ping, None, 0, payload.len(), true);
+            }
             (Frame::Pong(payload), _) => {
-                if let Some(id) = std::str::from_utf8(&payload).ok().and_then(|text| text.parse().ok()) {
+                let id = std::str::from_utf8(&payload).ok().and_then(|text| text.parse().ok());
+                self.recorder.received(self.now, Kind::Pong, None, id.unwrap_or_default(), payload.len(), true);
+                if let Some(id) = id {
                     self.heartbeat.pong(self.now, Some(id));
                 }
             }
@@ -43,6 +49,7 @@ impl Session {
             },
             (Frame::Binary(bytes), Dialect::Plain) => {
                 let size = bytes.len() as u64;
+                self.recorder.received(self.now, Kind::Direct, None, 0, bytes.len(), true);
                 self.direct(DirectMessage { event: None, timestamp: None, payload: Data::Binary(bytes), size });
             }
         }
@@ -62,7 +69,13 @@ impl Session {
     }
 
     fn message(&mut self, frame: &Bytes, size: usize, message: ServerMessage<'_>) {
-        self.recorder.server_message(&message);
+        let channel = match &message {
+            ServerMessage::Subscribed(answer) => self.channels.id(&answer.channel, &answer.stream),
+            ServerMessage::Unsubscribed { channel, stream, .. } => self.channels.id(channel, stream),
+            ServerMessage::Gap { channel, .. } => self.channels.id(channel, &Stream::Messages),
+            _ => None,
+        };
+        self.recorder.server_message(self.now, &message, channel, size);
         match message {
             ServerMessage::Message(message) => self.channel_message(frame, size as u64, &message),
             ServerMessage::Receipt(receipt) => self.receipt(frame, &receipt),
@@ -138,17 +151,21 @@ impl Session {
         else {
             // In flight when it was unsubscribed; the server takes its window back by itself.
             self.stats.unroutable += 1;
+            self.recorder.received(self.now, Kind::Unroutable, None, 0, size as usize, false);
             return;
         };
         let id = channel.id;
-        self.recorder.of_channel(id);
-        match channel.receive(message.offset) {
+        let verdict = channel.receive(message.offset);
+        let kind = if verdict == Verdict::Duplicate { Kind::Duplicate } else { Kind::Message };
+        let loads = channel.hold.on != LoadOn::Never;
+        self.recorder.channel_message(self.now, kind, id, message, size as usize, loads);
+        match verdict {
             Verdict::Take => {}
             Verdict::Duplicate => {
                 channel.unconsumed += size;
                 self.unconsumed += size;
                 self.stats.duplicates += 1;
-                return self.consumed(self.now, Some(id), size);
+                return self.consume(Some(id), size);
             }
             Verdict::After(gap) => self.gap(Some(gap)),
         }
@@ -254,6 +271,7 @@ impl Session {
 
     fn malformed(&mut self, error: DecodeError) {
         self.stats.malformed += 1;
+        self.recorder.received(self.now, Kind::Malformed, None, 0, 0, false);
         let mut told = Error::from(error);
         told.message =
             format!("{} sent a message that cannot be understood; it was left out: {}", self.config.url, told.message);
@@ -262,7 +280,14 @@ impl Session {
 
     fn plain_message(&mut self, frame: &Bytes, message: plain::Incoming<'_>) {
         let is_pong = message.kind.as_deref() == Some("pong") && message.channel.is_none();
-        self.recorder.plain_message(is_pong, message.channel.is_some());
+        let kind = if is_pong {
+            Kind::Pong
+        } else if message.channel.is_some() {
+            Kind::Message
+        } else {
+            Kind::Direct
+        };
+        self.recorder.received(self.now, kind, None, 0, frame.len(), false);
         if is_pong {
             return self.heartbeat.pong(self.now, None);
         }

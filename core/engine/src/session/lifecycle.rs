@@ -72,6 +72,7 @@ impl Session {
             return;
         }
         self.lines.clear();
+        self.recorder.unsent();
         self.backlog = 0;
         self.heartbeat.start(self.now, self.config.heartbeat_interval, self.config.heartbeat_timeout);
         if protocol == Some(SUBPROTOCOL_V1) {
@@ -325,6 +326,7 @@ impl Session {
         self.timers.clear_connection();
         self.refreshing = None;
         self.lines.clear();
+        self.recorder.unsent();
         self.owed = 0;
         self.outbox.rewind();
         for id in self.channels.iter_mut().map(|channel| channel.id).collect::<Vec<_>>() {

@@ -122,6 +122,8 @@ pub struct Session {
     peer: Peer,
     stats: Stats,
     recorder: Recorder,
+    /// What the jitter is made from, where the session id is not.
+    told_seed: Option<u64>,
 }
 
 /// Ids of requests other than publishes and sends, which count from 1, begin here.
@@ -132,6 +134,8 @@ impl Session {
     pub fn new(mut config: Config, now: Timestamp, seed: u64) -> Result<Self, Error> {
         config.validate()?;
         let mut rng = Rng::new(seed);
+        // What the session id was made from is as secret as that.
+        let told_seed = (!config.session.is_empty()).then_some(seed);
         if config.session.is_empty() {
             config.session = format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64());
         }
@@ -172,7 +176,8 @@ impl Session {
             loads: 0,
             peer: Peer::default(),
             stats: Stats::default(),
-            recorder: Recorder::new(config.record),
+            recorder: Recorder::new(config.record, config.send_timeout.is_some()),
+            told_seed,
             config,
         })
     }
@@ -203,7 +208,7 @@ impl Session {
     /// `closed`, or with `deferred` where a durable outbox keeps it. Subscriptions stay declared: a later [`connect`](Self::connect) recovers them.
     pub fn disconnect(&mut self, now: Timestamp, flush: Duration) {
         self.now = now;
-        self.recorder.call(now, "disconnect", None);
+        self.recorder.call_with(now, "disconnect", None, flush.as_millis() as u64, None);
         let waits = matches!(self.phase, Phase::Connected { .. }) && !self.outbox.is_empty() && !flush.is_zero();
         if waits {
             self.closing = true;
@@ -294,6 +299,11 @@ impl Session {
     /// The application has consumed messages of a channel (`None`: direct ones) of so many bytes (the `size` of their events).
     pub fn consumed(&mut self, now: Timestamp, channel: Option<ChannelId>, bytes: u64) {
         self.now = now;
+        self.recorder.consumed(now, channel, bytes);
+        self.consume(channel, bytes);
+    }
+
+    fn consume(&mut self, channel: Option<ChannelId>, bytes: u64) {
         let Some(id) = channel else {
             self.unconsumed = self.unconsumed.saturating_sub(bytes);
             return self.resubscribe_held_back();
@@ -324,13 +334,7 @@ impl Session {
     /// Takes what the driver has to say. Inputs of a socket that was given up are ignored.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = now;
-        match &input {
-            Input::Opened { attempt, .. } => self.recorder.note(now, What::Opened(*attempt)),
-            Input::OpenFailed { attempt, .. } => self.recorder.note(now, What::OpenFailed(*attempt)),
-            Input::Closed { attempt, code, .. } => self.recorder.note(now, What::Closed(*attempt, *code)),
-            Input::Token { .. } => self.recorder.call(now, "token", None),
-            _ => {}
-        }
+        self.record(&input);
         match input {
             Input::Opened { attempt, protocol } if attempt == self.attempt => self.opened(protocol.as_deref()),
             Input::OpenFailed { attempt, error } if attempt == self.attempt => self.open_failed(error),
@@ -344,7 +348,7 @@ impl Session {
             _ => {}
         }
         while let Some(timer) = self.timers.pop_due(now) {
-            self.recorder.note(now, What::Timer(timer));
+            self.recorder.input(now, What::Timer(timer), None);
             self.fire(timer);
         }
     }
@@ -352,6 +356,7 @@ impl Session {
     /// The next thing to do; `None` where there is nothing until the next call.
     pub fn poll(&mut self) -> Option<Output> {
         if self.outputs.is_empty() {
+            self.recorder.polled();
             self.settle_changes();
             std::mem::take(&mut self.tracking_changed).into_iter().for_each(|id| self.settle_tracking(id));
             self.write();

@@ -19,7 +19,7 @@ use crate::wire::{ClientMessage, ErrorCode, Frame, Op, Payload, Stream, plain};
 /// A frame is closed once it holds this many bytes.
 const FRAME_BYTES: usize = 32 << 10;
 /// With so many bytes waiting in the driver only what keeps the connection alive goes out.
-const MAX_BACKLOG: usize = 1 << 20;
+pub(super) const MAX_BACKLOG: usize = 1 << 20;
 
 /// What a record of a durable outbox can hold.
 const MAX_DURABLE: usize = 1 << 30;
@@ -51,7 +51,7 @@ impl Session {
             let message = format!("a durable outbox takes messages of at most {MAX_DURABLE} bytes; send it in parts");
             return Err(Error::new(ErrorKind::Refused(ErrorCode::PayloadTooLarge), message));
         }
-        self.recorder.call(now, if channel.is_some() { "publish" } else { "send" }, channel);
+        self.recorder.send(now, channel, matches!(payload, Data::Binary(_)), payload.bytes().len());
         let origin = Origin { request: Some(request), channel, event, mutation: None };
         let name = channel.and_then(|id| self.channels.get(id)).map(|channel| channel.name.as_str());
         self.outbox.push(now, origin, name, payload, permit);
@@ -438,6 +438,7 @@ impl Session {
         let subscribed = channel.state == ChannelState::Subscribed;
         let (channel, stream) = channel.names();
         self.owed = self.owed.saturating_sub(bytes);
+        self.recorder.ends_row();
         if crate::mutant("no-credit") {
             return;
         }
@@ -475,6 +476,7 @@ impl Session {
         }
         message.encode(&mut self.lines);
         if before > 0 && self.lines.len() > limit {
+            // The entry of this one is made below, into the next frame.
             let last = self.lines.split_off(before + 1);
             self.lines.truncate(before);
             self.flush_lines();

@@ -201,7 +201,7 @@ impl Session {
     /// Something came that the application will not be given.
     pub(super) fn give_back(&mut self, id: ChannelId, size: u64) {
         self.charge(id, size);
-        self.consumed(self.now, Some(id), size);
+        self.consume(Some(id), size);
     }
 
     /// Something is given to the application.
