@@ -51,7 +51,7 @@ fn dumps_of_simulated_clients_replay_without_a_difference() {
 
 #[test]
 fn what_was_changed_in_a_dump_is_a_difference() {
-    let dumps: Vec<Value> = (1..=5).flat_map(|seed| dumps(seed, 100_000)).collect();
+    let dumps: Vec<Value> = (1..=12).flat_map(|seed| dumps(seed, 100_000)).collect();
     let change = |what: &str, name: &str, value: Value| {
         // What a socket that was given up has to say changes nothing: something has to follow.
         let is = |pair: &[Value]| {
