@@ -154,6 +154,9 @@ impl Collection {
         let (before, revision) = (self.view(key).cloned(), self.revision(key));
         let pending = self.pending.get_mut(key)?;
         let at = pending.mutations.iter().position(|mutation| mutation.request == request)?;
+        if crate::mutant("pending-after-refusal") {
+            return None;
+        }
         pending.remove(at);
         self.refold(key);
         self.shifted(key.clone(), before.as_ref(), revision, true)
@@ -227,6 +230,7 @@ impl Collection {
         let mutation = self.pending.get_mut(key)?.mutations.iter_mut().find(|mutation| mutation.request == request)?;
         mutation.receipt = made.clone();
         match made {
+            _ if crate::mutant("receipt-ends-pending") => self.drop_mutation(key, request),
             Some(_) if !followed => self.take_for_confirmed(key, request),
             Some((_, revision)) if self.staged.is_some() || position.is_none_or(|at| at.offset < revision) => {
                 self.answered.entry(revision).or_default().push((key.clone(), request));
@@ -325,7 +329,7 @@ impl Collection {
         let (before, was) = (self.view(&key).cloned(), self.revision(&key));
         self.confirmed.replace(&key, record, revision);
         let own = self.pending.get_mut(&key).is_some_and(|pending| pending.came(kind, &payload));
-        if !own {
+        if !own && !crate::mutant("no-rebase") {
             self.refold(&key);
         }
         let mut changes = Vec::new();
@@ -347,7 +351,7 @@ impl Collection {
 
     /// Whether the server's digest is the one of the confirmed records; `None` where that cannot be said now.
     pub(crate) fn agrees(&self, position: &Position, offset: u64, digest: Digest) -> Option<bool> {
-        let comparable = self.staged.is_none() && position.offset == offset;
+        let comparable = self.staged.is_none() && position.offset == offset && !crate::mutant("digest-ignored");
         comparable.then(|| self.confirmed.digest() == digest)
     }
 

@@ -159,7 +159,9 @@ impl Presence {
         for reference in gone {
             let until = self.metas.get(&reference).and_then(|meta| meta.until);
             match until {
-                None if restarted && !self.grace.is_zero() => self.keep_until(&reference, now + self.grace),
+                None if restarted && !self.grace.is_zero() && !crate::mutant("restart-empties-presence") => {
+                    self.keep_until(&reference, now + self.grace)
+                }
                 Some(until) if until > now => {}
                 _ => self.remove(&reference),
             }

@@ -73,7 +73,7 @@ impl Tracking {
         if !self.dirty || self.open.is_some() {
             return None;
         }
-        if self.wanted.is_none() && !self.present {
+        if self.wanted.is_none() && (!self.present || crate::mutant("untrack-in-silence")) {
             self.dirty = false;
             self.accepted = None;
             return Some(Next::Done(std::mem::take(&mut self.waiting)));
@@ -136,7 +136,8 @@ impl Tracking {
         self.reopen();
         self.accepted_here = false;
         self.retry_at = None;
-        self.dirty = self.wanted.is_some() || self.present || !self.waiting.is_empty();
+        self.dirty =
+            (self.wanted.is_some() || self.present) && !crate::mutant("tracked-once") || !self.waiting.is_empty();
     }
 
     /// Everything unanswered has failed; those are the requests. What the server accepted is wanted again on the next connection.

@@ -157,6 +157,7 @@ impl Collection {
         };
         if let (Some(wanted), Op::Update(_) | Op::Remove) = (if_revision, op)
             && latest.map(|(_, item)| item.revision) != Some(wanted)
+            && !super::mutant("if-revision-ignored")
         {
             return conflict("the record is not at this revision");
         }

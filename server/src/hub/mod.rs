@@ -354,7 +354,8 @@ impl Hub {
         if let Some(session) = connection.session.take() {
             let seen_at = connection.last_heard;
             if self.sessions.leave(now, session, id, seen_at) {
-                let end = now.saturating_add(ms(self.config.presence.grace));
+                let grace = if mutant("grace-ignored") { 0 } else { ms(self.config.presence.grace) };
+                let end = now.saturating_add(grace);
                 self.timers.set(end, Timer::Grace(session));
             }
         }

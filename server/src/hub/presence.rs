@@ -124,7 +124,8 @@ impl Streams {
                 }
                 // Nobody needs to hear of one that came and went in between.
                 None => {
-                    if presence.told.remove(&reference).is_some() {
+                    let lost = super::mutant("leave-lost-among-joins") && !join.is_empty();
+                    if presence.told.remove(&reference).is_some() && !lost {
                         bytes += META_OVERHEAD;
                         leave.push((reference, seen_at));
                     }

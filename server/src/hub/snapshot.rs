@@ -110,6 +110,9 @@ impl Stream {
         ServerMessage::Snapshot(snapshot).encode(out);
         insert(&metas, out);
         if is_last {
+            if super::mutant("changes-under-pages-lost") {
+                subscription.cursor = self.history.last();
+            }
             subscription.paging = None;
         } else {
             paging.part += 1;

@@ -86,6 +86,9 @@ impl Hub {
         let before = known.as_ref().and_then(|reference| presence?.meta(reference)).cloned();
         let reference = known.unwrap_or_else(|| self.ids.opaque().into());
         let (key, verified) = match &user {
+            Some(_) if super::mutant("key-unverified") && track.key.is_some() => {
+                (track.key.unwrap_or_default().into(), true)
+            }
             Some(user) => (user.clone(), true),
             None => (track.key.map_or_else(|| reference.clone(), Into::into), false),
         };
@@ -127,8 +130,9 @@ impl Hub {
     /// The grace period of a session is over, unless it has come back.
     pub(super) fn end_grace(&mut self, now: u64, key: SessionKey) {
         let Some(session) = self.sessions.session(key) else { return };
-        let over =
-            session.gone_since().is_some_and(|since| now.saturating_sub(since) >= ms(self.config.presence.grace));
+        let over = session.gone_since().is_some_and(|since| {
+            now.saturating_sub(since) >= ms(self.config.presence.grace) || super::mutant("grace-ignored")
+        });
         if over {
             let ended = session.take_tracked();
             self.end_tracks(now, ended);

@@ -71,6 +71,22 @@ pub const MUTANTS: &[&str] = &[
     "direct-in-silence",
     "all-may-publish",
     "all-may-subscribe",
+    "no-rebase",
+    "patch-replaces-record",
+    "pending-after-refusal",
+    "receipt-ends-pending",
+    "snapshot-end-ignored",
+    "digest-ignored",
+    "tracked-once",
+    "untrack-in-silence",
+    "restart-empties-presence",
+    "if-revision-ignored",
+    "changes-under-pages-lost",
+    "failed-changes-stay",
+    "records-unwritten",
+    "grace-ignored",
+    "key-unverified",
+    "leave-lost-among-joins",
 ];
 
 /// Runs one seed to its end.

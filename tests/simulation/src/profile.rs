@@ -129,7 +129,9 @@ impl Profile {
         let window = self.window();
         // What the application says is in no window; a frame of it may come while the client still reads.
         let direct = if self.application { 16 << 10 } else { 0 };
-        let bound = window.connection * 2 + window.channel + 4096 + direct;
+        // One that tells who came may name everybody.
+        let largest = if self.present_share > 0.0 { 4096 } else { 1024 };
+        let bound = window.connection * 2 + window.channel + largest + direct;
         // The client gives credit for what came twice as well.
         if self.stutter { bound * 2 } else { bound }
     }
