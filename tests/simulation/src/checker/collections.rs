@@ -231,6 +231,13 @@ impl Checker {
             .map(|(_, record)| record)
     }
 
+    /// The same, with `None` for one that took it out.
+    pub(super) fn left(&self, collection: usize, key: &str, revision: u64) -> impl Iterator<Item = Option<Fields>> {
+        let logs = self.collections.logs.range((collection, 0)..(collection + 1, 0));
+        let past = logs.filter_map(move |(_, log)| log.past.get(key));
+        past.flatten().filter(move |(made, _)| *made == revision).map(|(_, record)| record.clone())
+    }
+
     /// After everything: what was acknowledged is in the log, and nothing that was refused.
     pub(super) fn collections_settled(&mut self) {
         let mut made = BTreeMap::new();

@@ -227,9 +227,9 @@ impl Checker {
         let (left, now, grace) = (*left, self.now, self.server.grace);
         let went = self.members.went.get(&(channel, name.clone())).copied().unwrap_or(0);
         let lost = self.members.restarts.iter().filter(|at| now + 1000 >= **at + grace).count() as u32;
-        // Of itself a client knows before the stream tells it, which may yet tell that others came before that.
+        // Of itself a client knows before the stream tells it, which may yet tell who came and went before that.
         let parted = self.members.parted.get(&(client, channel, name.clone())).copied().unwrap_or(0);
-        if left > went + lost + parted {
+        if parted == 0 && left > went + lost {
             let what = format!("client {client} channel {channel}: {name:?} is told gone {left} times and went {went}");
             self.violation(Invariant::WhoIsThere, what);
         }

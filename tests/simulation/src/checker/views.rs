@@ -176,7 +176,7 @@ impl Checker {
         let shown = view.record(key).map(|record| serde_json::from_slice::<Fields>(record).unwrap_or_default());
         let revision = view.shown.get(key).and_then(|shown| shown.revision);
         let mut bases: Vec<Option<Fields>> = match revision {
-            Some(revision) => self.made(collection, key, revision).cloned().map(Some).collect(),
+            Some(revision) => self.left(collection, key, revision).collect(),
             None => vec![None],
         };
         if bases.is_empty() {
