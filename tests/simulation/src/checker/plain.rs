@@ -115,9 +115,11 @@ impl Checker {
                     let places = sent.map(|sent| &sent.places[..]).unwrap_or_default();
                     let mut here = places.iter().filter(|(e, _)| *e == epoch).map(|(_, offset)| *offset).peekable();
                     // One that may be stored again may be so where nobody who knows offsets has seen it.
-                    let known = here.peek().is_some() && sent.is_some_and(|sent| places.len() >= sent.copies);
+                    let all = sent.is_some_and(|sent| places.len() >= sent.copies);
+                    let known = here.peek().is_some() && all;
                     match here.filter(|offset| last.is_none_or(|last| *offset > last)).min() {
                         None if known && last.is_some() => return false,
+                        Some(offset) if !all && holes == 0 && last.is_none_or(|last| offset != last + 1) => None,
                         next => next.map(|offset| (offset, offset)),
                     }
                 }
