@@ -96,7 +96,8 @@ impl Collection {
     pub(crate) fn revision(&self, key: &str) -> Option<u64> {
         let confirmed = self.confirmed.get(key).map(|row| row.revision).filter(|revision| *revision > 0);
         let mutations = self.pending.get(key.as_bytes()).map(|pending| pending.mutations.iter());
-        let answered = mutations.into_iter().flatten().filter(|mutation| mutation.conditional);
+        let answered =
+            mutations.into_iter().flatten().filter(|mutation| mutation.conditional && mutation.kind != OpKind::Remove);
         answered.filter_map(|mutation| mutation.receipt.as_ref()).map(|(_, revision)| *revision).max().max(confirmed)
     }
 
