@@ -33,6 +33,9 @@ pub(crate) struct Client {
     /// Loads that it was asked for: of which channel, under which number.
     pub(crate) loads: Vec<(usize, u64)>,
     unconsumed: VecDeque<(Option<ChannelId>, u64)>,
+    /// Bytes that came over this connection, and how many of them were given back as credit.
+    pub(crate) arrived: u64,
+    pub(crate) credited: u64,
     names: HashMap<ChannelId, usize>,
     pub(crate) streams: BTreeMap<ChannelId, Of>,
     /// Collections of a channel.
@@ -103,6 +106,8 @@ impl Client {
             loads: Vec::new(),
             session: Session::new(config, now, rng.u64(..)).unwrap(),
             unconsumed: VecDeque::new(),
+            arrived: 0,
+            credited: 0,
             names: HashMap::new(),
             streams: BTreeMap::new(),
             collections: profile.collections,

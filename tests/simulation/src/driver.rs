@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use realtime_engine::wire::{CloseCode, SUBPROTOCOL_V1};
+use realtime_engine::wire::{ClientMessage, CloseCode, Frame, SUBPROTOCOL_V1, lines};
 use realtime_engine::{Attempt, Input, OpenError, OpenRequest, Output, Status, Timestamp};
 use realtime_server::hub::{self, ConnectionId, Dialect};
 
+use crate::checker::Invariant;
 use crate::guard::user_name;
 use crate::link::{Direction, Link, Packet};
 use crate::profile::SECRET;
@@ -85,6 +86,7 @@ impl World {
                 Output::Open(open) => self.open(index, &open),
                 Output::Send { attempt, frame } => {
                     if let Some((_, link)) = self.clients[index].link.filter(|(current, _)| *current == attempt) {
+                        self.look_at_credit(index, &frame);
                         self.send(link, Direction::Up, Packet::Frame(frame));
                         self.flush(index, attempt);
                     }
@@ -182,8 +184,24 @@ impl World {
         jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
     }
 
+    /// A client gives no more back than it was given.
+    fn look_at_credit(&mut self, index: usize, frame: &Frame) {
+        let Frame::Text(text) = frame else { return };
+        let credit = |line: &[u8]| match ClientMessage::decode(line) {
+            Ok(ClientMessage::Credit { bytes, .. }) => bytes,
+            _ => 0,
+        };
+        let client = &mut self.clients[index];
+        client.credited += lines(text).map(credit).sum::<u64>();
+        if client.credited > client.arrived {
+            let what = format!("client {index} gave {} of {} bytes back", client.credited, client.arrived);
+            self.checker.violation(Invariant::Bounded, what);
+        }
+    }
+
     fn open(&mut self, client: usize, open: &OpenRequest) {
         let attempt = open.attempt;
+        (self.clients[client].arrived, self.clients[client].credited) = (0, 0);
         self.trace(|| format!("client {client} opens {attempt:?}"));
         let latency = self.rng.u64(1..200) * MILLI;
         let fate = if self.calm { 1.0 } else { self.rng.f64() };

@@ -57,6 +57,7 @@ impl World {
                         self.clients[client].heard_at = self.now;
                     }
                     let frame = self.damage(client, frame);
+                    self.clients[client].arrived += frame.len() as u64;
                     self.tell_client(client, Input::Frame { attempt, frame });
                 }
                 Packet::Close(code) => self.gone(id, Direction::Down, Some(code)),
