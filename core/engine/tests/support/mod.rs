@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
 
 pub mod collection;
+pub mod presence;
 
 use std::time::Duration;
 
