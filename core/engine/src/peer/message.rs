@@ -245,16 +245,7 @@ impl Item {
 /// The payload of an event that says who this client is.
 pub(crate) fn encode_member(reference: &str, own: &Own) -> Vec<u8> {
     let mut out = Vec::with_capacity(128 + own.state.len());
-    Meta {
-        reference: Cow::Borrowed(reference),
-        key: Cow::Borrowed(&own.key),
-        verified: false,
-        status: own.status,
-        state: &own.state,
-        joined_at: own.joined_at,
-        seen_at: own.seen_at,
-    }
-    .encode(&mut out);
+    own.meta(reference).encode(&mut out);
     out
 }
 

@@ -7,7 +7,7 @@ use super::within;
 use crate::io::Text;
 use crate::rng::Rng;
 use crate::time::Timestamp;
-use crate::wire::PresenceStatus;
+use crate::wire::{Meta, PresenceStatus};
 
 /// How often a client says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -51,6 +51,21 @@ pub(crate) struct Own {
     pub(crate) state: Bytes,
     pub(crate) joined_at: u64,
     pub(crate) seen_at: u64,
+}
+
+impl Own {
+    /// The same as others are told it.
+    pub(crate) fn meta<'a>(&'a self, reference: &'a str) -> Meta<'a> {
+        Meta {
+            reference: reference.into(),
+            key: (&*self.key).into(),
+            verified: false,
+            status: self.status,
+            state: &self.state,
+            joined_at: self.joined_at,
+            seen_at: self.seen_at,
+        }
+    }
 }
 
 /// The answers to this client's question.

@@ -11,7 +11,7 @@ use crate::io::{ChannelId, Text};
 use crate::peer::{Message, Own, encode_leave, encode_member, encode_watcher};
 use crate::presence::{Difference, Presence};
 use crate::tracking::Next;
-use crate::wire::{ErrorCode, Left, Meta};
+use crate::wire::{ErrorCode, Left};
 
 impl Session {
     /// Watching begins: the others are asked at the next poll, together with what is to be said by then.
@@ -189,16 +189,7 @@ impl Session {
     fn show_own(&mut self, id: ChannelId, reference: &Text, own: &Own) -> Difference {
         let Some(presence) = self.watched_presence(id) else { return Difference::default() };
         presence.own_is(reference);
-        let meta = Meta {
-            reference: Cow::Borrowed(reference),
-            key: Cow::Borrowed(&own.key),
-            verified: false,
-            status: own.status,
-            state: &own.state,
-            joined_at: own.joined_at,
-            seen_at: own.seen_at,
-        };
-        presence.told(&meta, own.state.clone())
+        presence.told(&own.meta(reference), own.state.clone())
     }
 
     /// Members are gone: `now` they said so, otherwise nothing was heard of them.
