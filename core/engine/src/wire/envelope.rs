@@ -36,7 +36,7 @@ fn split_change(rest: &[u8]) -> Option<Change<'_>> {
     let op = match op {
         "insert" => Op::Insert(payload(rest)?),
         "update" => Op::Update(payload(rest)?),
-        "remove" if rest.trim_ascii_end() == b"}" => Op::Remove,
+        "remove" if trim(rest) == b"}" => Op::Remove,
         _ => return None,
     };
     Some(Change {
@@ -63,19 +63,52 @@ fn origin(rest: &[u8]) -> Option<Origin<'_>> {
     Some((offset, user, timestamp, rest))
 }
 
-/// All but the brace that ends the line.
+/// All but the brace that ends the line; `None` where that cannot be one value, so that other keys behind it are found.
 fn payload(rest: &[u8]) -> Option<&[u8]> {
-    let payload = rest.strip_prefix(br#","payload":"#)?.trim_ascii_end().strip_suffix(b"}")?.trim_ascii();
-    (!payload.is_empty()).then_some(payload)
+    let payload = trim(trim(rest.strip_prefix(br#","payload":"#)?).strip_suffix(b"}")?);
+    ends_as_it_begins(payload).then_some(payload)
 }
 
-/// Up to the closing quote; `None` where an escape makes the bytes another string.
+/// Whether these bytes can be one JSON value, from a look at their ends; only a string or a number is looked at whole.
+fn ends_as_it_begins(value: &[u8]) -> bool {
+    match value {
+        [b'{', .., b'}'] | [b'[', .., b']'] | b"true" | b"false" | b"null" => true,
+        [b'"', rest @ ..] => is_rest_of_string(rest),
+        [b'-' | b'0'..=b'9', ..] => {
+            value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+        }
+        _ => false,
+    }
+}
+
+fn is_rest_of_string(mut rest: &[u8]) -> bool {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        if rest[at] == b'"' {
+            return at + 1 == rest.len();
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    false
+}
+
+/// JSON knows no other space.
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\t' | b'\r'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Up to the closing quote; `None` where an escape makes the bytes another string, or where there is what needs one.
 fn name(rest: &[u8]) -> Option<(&str, &[u8])> {
     let end = memchr::memchr2(b'"', b'\\', rest)?;
-    if rest[end] == b'\\' {
+    let (name, rest) = (&rest[..end], &rest[end..]);
+    // All of them: names are short, and a search for the first takes them one by one.
+    let bare = name.iter().fold(false, |bare, byte| bare | (*byte < b' '));
+    if rest[0] == b'\\' || bare {
         return None;
     }
-    Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]))
+    Some((std::str::from_utf8(name).ok()?, &rest[1..]))
 }
 
 /// Digits without a leading zero, as JSON has them; at most 16, which no number of the protocol exceeds.
