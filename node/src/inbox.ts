@@ -37,7 +37,7 @@ export interface Incoming {
 export type Report = { type: string } & Record<string, any>;
 
 // The layout of `records`, kept equal to bindings/node/src/batch.rs by the tests of both.
-const HEADER = 3;
+const HEADER = 4;
 const STRIDE = 6;
 const MAX_RECORDS = 2048;
 const KIND = 0x0f;
@@ -70,8 +70,10 @@ export function drain(native: NativeClient, sink: Sink): boolean {
   const json = native.drain(records);
   if (json === null) return false;
   const count = records[0]!;
-  const texts = parse(json, records[1]!) ?? new OneByOne(native.texts());
-  const binaries = records[2]! > 0 ? native.binaries() : [];
+  let payload = records[1]!;
+  const texts = parse(json, payload + records[2]!) ?? new OneByOne(native.texts());
+  const binaries = records[3]! > 0 ? native.binaries() : [];
+  // Payloads of messages stand behind all other texts: whatever a server passes off as JSON, it moves none of those.
   let text = 0;
   let binary = 0;
   let event = "";
@@ -93,7 +95,7 @@ export function drain(native: NativeClient, sink: Sink): boolean {
         if (flags & BINARY) data = binaries[binary++];
         else {
           try {
-            data = texts.at(text++);
+            data = texts.at(payload++);
           } catch (cause) {
             const reason = `a payload of ${JSON.stringify(event)} is not JSON: ${(cause as Error).message}`;
             sink.malformed(new RealtimeError("malformed", reason, { cause }), channel, size);

@@ -9,8 +9,9 @@ const { drain } = createRequire(import.meta.url)("../dist/inbox.js");
 const [MESSAGE, RECEIPT, REPORT] = [0, 2, 4];
 const [SAME, BINARY, USER, ACKNOWLEDGED, DUPLICATE, NAMED] = [0x10, 0x20, 0x40, 0x80, 0x100, 0x200];
 
-/** A native side that has one batch. */
-function batch(rows, texts, binaries = []) {
+/** A native side that has one batch. The payloads of messages stand behind all other texts. */
+function batch(rows, own, payloads, binaries = []) {
+  const texts = [...own, ...payloads];
   let drained = false;
   const calls = { texts: 0 };
   return {
@@ -18,8 +19,8 @@ function batch(rows, texts, binaries = []) {
     drain(records) {
       if (drained) return null;
       drained = true;
-      records.set([rows.length, texts.length, binaries.length]);
-      rows.forEach((row, index) => records.set(row, 3 + index * 6));
+      records.set([rows.length, own.length, payloads.length, binaries.length]);
+      rows.forEach((row, index) => records.set(row, 4 + index * 6));
       return `[${texts.join(",")}]`;
     },
     binaries: () => binaries,
@@ -55,7 +56,8 @@ test("a batch is parsed at once, and events that repeat cross once", () => {
       [RECEIPT | NAMED | ACKNOWLEDGED | DUPLICATE, -1, 9, -1, 0, 5],
       [REPORT, -1, -1, -1, 0, 0],
     ],
-    ['"a"', "1", "null", '"b"', '"me"', '{"x":[]}', '"epoch"', '{"type":"writable"}'],
+    ['"a"', '"b"', '"me"', '"epoch"', '{"type":"writable"}'],
+    ["1", "null", '{"x":[]}'],
     [Buffer.from("raw")],
   );
   assert.deepEqual(read(native), [
@@ -78,7 +80,8 @@ for (const [name, payload] of [
   test(`a bad payload fails alone: ${name}`, () => {
     const native = batch(
       [message(NAMED, 1), message(NAMED | SAME, 2), message(NAMED | SAME, 3), [RECEIPT, -1, -1, -1, 0, 5]],
-      ['"a"', "1", payload, '"three"'],
+      ['"a"'],
+      ["1", payload, '"three"'],
     );
     assert.deepEqual(read(native), [
       { event: "a", data: 1, user: undefined, offset: 1 },
@@ -89,6 +92,28 @@ for (const [name, payload] of [
     assert.equal(native.calls.texts, 1);
   });
 }
+
+test("payloads that break the array in pairs shift payloads, and nothing else", () => {
+  const native = batch(
+    [
+      message(NAMED, 1),
+      [RECEIPT | NAMED, -1, 9, -1, 0, 5],
+      message(NAMED | USER, 2),
+      [REPORT, -1, -1, -1, 0, 0],
+      message(NAMED | SAME, 3),
+    ],
+    ['"a"', '"epoch"', '"b"', '"me"', '{"type":"writable"}'],
+    ["[[1]", "[2]]", "{},{}"],
+  );
+  assert.deepEqual(read(native), [
+    { event: "a", data: [[1], [2]], user: undefined, offset: 1 },
+    [5, "epoch", 9, false, false],
+    { event: "b", data: {}, user: "me", offset: 2 },
+    { type: "writable" },
+    { event: "b", data: {}, user: undefined, offset: 3 },
+  ]);
+  assert.equal(native.calls.texts, 0);
+});
 
 test("more records than one part has room for", async (t) => {
   const server = await startServer(t);

@@ -1,11 +1,14 @@
 //! A batch as JavaScript reads it: numbers in an array that it owns, texts as one JSON array, bytes as buffers.
+//!
+//! The payloads of messages stand last in the array. A server has validated them and nobody else: those that break it in pairs, as `[[1]` and `[2]]`
+//! do, or `[1],[2]` where another swallows a value, shift none but payloads, all of them from that server.
 
 use napi::bindgen_prelude::BufferSlice;
 use napi::{Env, JsString, Result};
 use realtime_bridge::{Batch, Kind, Record};
 
 // The layout of the numbers, kept equal to node/src/inbox.ts by the tests of both.
-const HEADER: usize = 3;
+const HEADER: usize = 4;
 const STRIDE: usize = 6;
 const MESSAGE: u32 = 0;
 const DIRECT: u32 = 1;
@@ -37,8 +40,15 @@ pub(crate) struct Converter {
     next: usize,
     /// The records of the last part, for the calls that follow a conversion.
     part: std::ops::Range<usize>,
+    texts: Texts,
+    /// The payloads of messages, until all other texts are there.
+    payloads: Texts,
+}
+
+/// JSON texts, each with a comma behind.
+#[derive(Debug, Default)]
+struct Texts {
     json: Vec<u8>,
-    /// Where each text of `json` ends.
     ends: Vec<usize>,
 }
 
@@ -61,11 +71,12 @@ impl Converter {
         let end = self.batch.records().len().min(self.next + room);
         self.part = self.next..end;
         self.next = end;
-        let binaries = self.fill(numbers);
+        let (payloads, binaries) = self.fill(numbers);
         numbers[0] = self.part.len() as f64;
-        numbers[1] = self.ends.len() as f64;
-        numbers[2] = binaries as f64;
-        text(env, &self.json)
+        numbers[1] = (self.texts.ends.len() - payloads) as f64;
+        numbers[2] = payloads as f64;
+        numbers[3] = binaries as f64;
+        checked(env, &self.texts.json)
     }
 
     /// The binary payloads of the part, in order.
@@ -80,20 +91,21 @@ impl Converter {
     /// The texts of the part, each by itself: for an array that does not parse.
     pub(crate) fn texts<'env>(&self, env: &'env Env) -> Result<Vec<JsString<'env>>> {
         // Before each text there is the bracket or a comma.
-        let starts = std::iter::once(1).chain(self.ends.iter().map(|end| end + 1));
-        starts.zip(&self.ends).map(|(start, end)| text(env, &self.json[start..*end])).collect()
+        let Texts { json, ends } = &self.texts;
+        let starts = std::iter::once(1).chain(ends.iter().map(|end| end + 1));
+        starts.zip(ends).map(|(start, end)| checked(env, &json[start..*end])).collect()
     }
 
-    fn fill(&mut self, numbers: &mut [f64]) -> usize {
-        self.json.clear();
-        self.json.push(b'[');
-        self.ends.clear();
+    /// How many payloads stand at the end of the texts, and how many are binary.
+    fn fill(&mut self, numbers: &mut [f64]) -> (usize, usize) {
+        self.texts.begin();
+        self.payloads.clear();
         let mut binaries = 0;
         let (mut event, mut epoch) = (None, None);
         let rows = numbers[HEADER..].chunks_exact_mut(STRIDE);
         for (record, row) in self.batch.records()[self.part.clone()].iter().zip(rows) {
             let last = if record.kind == Kind::Receipt { &mut epoch } else { &mut event };
-            let flags = append(&mut self.json, &mut self.ends, &self.batch, record, last);
+            let flags = append(&mut self.texts, &mut self.payloads, &self.batch, record, last);
             binaries += usize::from(record.binary);
             row.copy_from_slice(&[
                 f64::from(flags),
@@ -104,27 +116,61 @@ impl Converter {
                 record.request as f64,
             ]);
         }
-        if self.ends.is_empty() {
-            self.json.push(b']');
-        } else if let Some(last) = self.json.last_mut() {
-            *last = b']';
-        }
-        binaries
+        self.texts.append(&self.payloads);
+        self.texts.end();
+        (self.payloads.ends.len(), binaries)
     }
 }
 
-/// Appends the texts of a record, each with a comma behind, and returns its kind and flags.
+impl Texts {
+    fn clear(&mut self) {
+        self.json.clear();
+        self.ends.clear();
+    }
+
+    fn begin(&mut self) {
+        self.clear();
+        self.json.push(b'[');
+    }
+
+    fn string(&mut self, text: &[u8]) {
+        push_string(&mut self.json, text);
+        self.close();
+    }
+
+    /// Known to be JSON, or found out by the parser, which then takes them one by one.
+    fn value(&mut self, json: &[u8]) {
+        self.json.extend_from_slice(json);
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.ends.push(self.json.len());
+        self.json.push(b',');
+    }
+
+    fn append(&mut self, other: &Texts) {
+        let start = self.json.len();
+        self.json.extend_from_slice(&other.json);
+        self.ends.extend(other.ends.iter().map(|end| start + end));
+    }
+
+    fn end(&mut self) {
+        match self.json.last_mut() {
+            Some(last) if *last == b',' => *last = b']',
+            _ => self.json.push(b']'),
+        }
+    }
+}
+
+/// Appends the texts of a record, and returns its kind and flags.
 fn append<'batch>(
-    json: &mut Vec<u8>,
-    ends: &mut Vec<usize>,
+    texts: &mut Texts,
+    payloads: &mut Texts,
     batch: &'batch Batch,
     record: &Record,
     last: &mut Option<&'batch [u8]>,
 ) -> u32 {
-    let mut close = |json: &mut Vec<u8>| {
-        ends.push(json.len());
-        json.push(b',');
-    };
     let mut flags = 0;
     if matches!(record.kind, Kind::Message | Kind::Direct | Kind::Receipt) {
         let name = batch.event(record);
@@ -134,22 +180,18 @@ fn append<'batch>(
         if name.is_some() && name == *last {
             flags |= SAME;
         } else if let Some(name) = name {
-            push_string(json, name);
-            close(json);
+            texts.string(name);
         }
         *last = name;
         if let Some(user) = batch.user(record) {
             flags |= USER;
-            push_string(json, user);
-            close(json);
+            texts.string(user);
         }
     }
     if record.kind == Kind::Change {
-        push_string(json, batch.event(record).unwrap_or_default());
-        close(json);
+        texts.string(batch.event(record).unwrap_or_default());
         if record.has_record {
-            json.extend_from_slice(batch.payload(record));
-            close(json);
+            texts.value(batch.payload(record));
         }
         let flag = |set: bool, flag| if set { flag } else { 0 };
         return CHANGE
@@ -161,12 +203,11 @@ fn append<'batch>(
     if record.implied {
         flags |= IMPLIED;
     }
-    if record.binary {
-        flags |= BINARY;
-    } else if record.kind != Kind::Receipt {
-        // Known to be JSON, or found out by the parser, which then takes them one by one.
-        json.extend_from_slice(batch.payload(record));
-        close(json);
+    match record.kind {
+        _ if record.binary => flags |= BINARY,
+        Kind::Message | Kind::Direct => payloads.value(batch.payload(record)),
+        Kind::Receipt => {}
+        _ => texts.value(batch.payload(record)),
     }
     flags
         | match record.kind {
@@ -191,6 +232,12 @@ pub(crate) fn push_string(json: &mut Vec<u8>, text: &[u8]) {
     } else {
         json.extend_from_slice(serde_json::Value::from(String::from_utf8_lossy(text)).to_string().as_bytes());
     }
+}
+
+/// What is no text is no JSON either: an empty string, which the parser stumbles over.
+fn checked<'env>(env: &'env Env, json: &[u8]) -> Result<JsString<'env>> {
+    let is_text = json.is_ascii() || std::str::from_utf8(json).is_ok();
+    text(env, if is_text { json } else { b"" })
 }
 
 pub(crate) fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {

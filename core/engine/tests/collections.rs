@@ -233,6 +233,10 @@ fn a_peer_that_breaks_the_order_is_asked_anew() {
         |world| world.change("update", "nobody", 11, "{}"),
         |world| world.change("insert", "b", 11, "[1]"),
         |world| world.change("update", "a", 11, "7"),
+        // What only looks like one object from its ends.
+        |world| world.change("insert", "b", 11, r#"{}},"x":{}"#),
+        |world| world.change("update", "a", 11, r#"{"n":1},"payload":{"n":2}"#),
+        |world| world.change("update", "a", 11, r#"{"n":01}"#),
         |world| world.page("e", 11, 1, Some(11), &["b@1"]),
         |world| {
             world.page("e", 11, 0, None, &["b@1"]);

@@ -139,13 +139,13 @@ fn a_new_epoch_while_loading_is_loaded_again() {
     bench.message("room", 4, "4");
     reconnect(&mut bench);
     bench.answer_subscribe("room", "b", 0, Some(false));
-    bench.message("room", 1, "b1");
+    bench.message("room", 1, "\"b1\"");
     loaded(&mut bench, id, 1, covered(None, 100));
     assert!(bench.payloads().is_empty(), "4 is in the snapshot, b1 waits for the next one");
     assert_eq!(bench.gaps(), [("epoch", None, None)]);
     assert_eq!(loads(&bench), [(2, "epoch", None)]);
     loaded(&mut bench, id, 2, covered(None, 0));
-    assert_eq!(bench.payloads(), ["b1"]);
+    assert_eq!(bench.payloads(), ["\"b1\""]);
 }
 
 #[test]

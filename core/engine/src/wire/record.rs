@@ -36,13 +36,13 @@ impl<'a> Record<'a> {
         Self::parse_validated(json)
     }
 
-    /// The same for what is known to be a valid payload, as every decoded `payload` and `record` is.
+    /// The same for what came as a `payload` or `record`, whose nesting a server has bounded.
     pub fn parse_validated(json: &'a [u8]) -> Result<Self, DecodeError> {
         let invalid = |reason: String| DecodeError { code: ErrorCode::InvalidRecord, reason, id: None };
         if json.trim_ascii_start().first() != Some(&b'{') {
             return Err(invalid("a record must be a JSON object".into()));
         }
-        // What is left to fail are names that are no text: lone surrogates.
+        // Fails for names that are no text, and for what a server that breaks the protocol passes off as JSON.
         let fields: Vec<_> =
             serde_json::from_slice::<Fields<'a>>(json).map_err(|e| invalid(format!("not a record: {e}")))?.0;
         let mut record = Record { fields: Vec::with_capacity(fields.len()) };
