@@ -1,6 +1,6 @@
 # The front door: `make demo` and `make test` set up everything that they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos simulate simulate-mutants check bench package clean
+.PHONY: help setup demo test chaos simulate simulate-mutants check bench bench-fanout package clean
 export CARGO_TERM_PROGRESS_WHEN := never
 
 help: ## What there is
@@ -27,8 +27,12 @@ simulate-mutants: ## The same with behaviours broken on purpose: each has to be 
 check: setup ## Formatters, linters, types, documentation, licences, WebAssembly
 	@.venv/bin/python tools/check.py
 
-bench: ## Throughput and round trips in Rust, Python and Node beside their peers
+bench: ## Throughput and round trips in Rust, Python and Node beside their peers, then bench-fanout
 	@tools/bench.sh
+	@tools/bench-fanout.sh
+
+bench-fanout: ## The server with 1,000 subscribers and with 10,000 idle connections, beside ws, socket.io and NATS
+	@tools/bench-fanout.sh
 
 package: ## The wheel and the npm tarballs, optimised, into dist/
 	@REALTIME_PROFILE=dist tools/package.sh dist

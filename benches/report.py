@@ -163,12 +163,17 @@ def _sizes(sizes: list[dict[str, Any]]) -> list[str]:
 
 def _conditions(samples: list[Sample], quick: bool) -> list[str]:
     busiest = max((sample.busy for sample in samples), default=0.0)
+    ratios = "- Ratios are of runs of the same round."
+    return [*conditions(quick), ratios, f"- The load server took at most {busiest:.0%} of its core."]
+
+
+def conditions(quick: bool) -> list[str]:
+    """Where and how it was measured."""
     node = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
     lines = [
         f"- {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
         f"Python {platform.python_version()}, Node {node}.",
-        "- The median of the rounds, with the least and the most in brackets. Ratios are of runs of the same round.",
-        f"- The load server took at most {busiest:.0%} of its core.",
+        "- The median of the rounds, with the least and the most in brackets.",
     ]
     if quick:
         lines.append("- **A quick run**: one short round. It shows that everything works; its figures mean little.")
