@@ -79,7 +79,7 @@ REACHED = Metric("a message to all took", "ms", 0, lambda r: r.result["reached"]
 
 
 def _each(run: Run, place: str) -> float:
-    return (run.memory[place] - run.memory["start"]) / run.result["connections"] / 1024
+    return (run.memory[place] - run.memory["start"]) / int(run.result["connections"]) / 1024
 
 
 METRICS = {"flood": [RATE, CPU, SERVER, CLIENT], "paced": [CPU, P50, P99], "idle": [EACH, EACH_AFTER, OPENED, REACHED]}
