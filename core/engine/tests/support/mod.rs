@@ -1,6 +1,7 @@
 //! A session, virtual time, and a peer that says what the test wants.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::panic)]
 
+pub mod allocator;
 pub mod collection;
 pub mod presence;
 
