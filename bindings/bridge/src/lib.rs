@@ -9,6 +9,8 @@
 //!
 //! Bindings convert, nothing else: whatever both hosts need is here or below.
 
+#[cfg(test)]
+mod allocations;
 mod batch;
 mod connection;
 mod fork;
