@@ -1,6 +1,6 @@
 //! A batch of what happened: flat records over one buffer.
 
-use realtime_client::{Change, ChangeKind, ChannelMessage, Data, DirectMessage, PresenceChange};
+use realtime_client::{Change, ChangeKind, ChannelMessage, DirectMessage, PresenceChange};
 
 /// A batch is handed out once its texts and payloads have this many bytes; the message that crosses the line is still in it.
 pub(crate) const FULL: usize = 96 << 10;
@@ -120,9 +120,9 @@ impl Batch {
     }
 
     pub(crate) fn message(&mut self, message: &ChannelMessage) {
-        let user = message.user.as_ref().map(|user| user.as_bytes());
-        let record = self.push(Kind::Message, Some(message.event.as_bytes()), user, message.payload.bytes());
-        record.binary = matches!(message.payload, Data::Binary(_));
+        let content = &message.content;
+        let record = self.push(Kind::Message, content.event_bytes(), content.user_bytes(), content.payload());
+        record.binary = content.is_binary();
         record.implied = message.implied;
         record.channel = message.channel.0;
         record.offset = message.offset;
@@ -131,9 +131,9 @@ impl Batch {
     }
 
     pub(crate) fn direct(&mut self, message: &DirectMessage) {
-        let event = message.event.as_ref().map(|event| event.as_bytes());
-        let record = self.push(Kind::Direct, event, None, message.payload.bytes());
-        record.binary = matches!(message.payload, Data::Binary(_));
+        let content = &message.content;
+        let record = self.push(Kind::Direct, content.event_bytes(), None, content.payload());
+        record.binary = content.is_binary();
         record.timestamp = message.timestamp;
         record.size = message.size;
     }

@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod allocations;
+mod ascii;
 mod batch;
 mod connection;
 mod fork;
@@ -23,6 +24,7 @@ mod runtime;
 mod server;
 mod sink;
 
+pub use ascii::ascii_json;
 pub use batch::{Batch, Kind, Record};
 pub use connection::Connection;
 pub use fork::note_fork;

@@ -5,7 +5,7 @@
 
 use napi::bindgen_prelude::BufferSlice;
 use napi::{Env, JsString, Result};
-use realtime_bridge::{Batch, Kind, Record};
+use realtime_bridge::{Batch, Kind, Record, ascii_json};
 
 // The layout of the numbers, kept equal to node/src/inbox.ts by the tests of both.
 const HEADER: usize = 4;
@@ -243,6 +243,9 @@ fn checked<'env>(env: &'env Env, json: &[u8]) -> Result<JsString<'env>> {
 pub(crate) fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
     if bytes.is_ascii() {
         return env.create_string_latin1(bytes);
+    }
+    if let Some(ascii) = ascii_json(bytes) {
+        return env.create_string_latin1(&ascii);
     }
     // SAFETY: the pointer is good for this many bytes. Those that are not UTF-8 become U+FFFD: V8 decodes anything.
     unsafe { env.create_string_from_c_char(bytes.as_ptr().cast(), bytes.len() as isize) }

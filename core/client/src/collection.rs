@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -247,7 +248,7 @@ impl Replica {
     }
 
     pub(crate) fn tell(&self, event: RawEvent) -> u64 {
-        self.stream.readers.deliver(&mut vec![event]).0
+        self.stream.readers.deliver(&mut VecDeque::from([event])).0
     }
 
     /// Shows records until those of the server are there. Nothing where they were there before.

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -86,7 +87,7 @@ pub struct Driver<H> {
     inputs: Vec<Input>,
     /// The socket of this attempt has given everything to the operating system.
     flushed: Option<Attempt>,
-    outputs: Vec<Output>,
+    outputs: VecDeque<Output>,
     wants_read: bool,
     /// The backlog that the session knows.
     backlog: usize,
@@ -139,7 +140,7 @@ impl<H: Host> Driver<H> {
             cork: Alarm::default(),
             inputs: Vec::new(),
             flushed: None,
-            outputs: Vec::new(),
+            outputs: VecDeque::new(),
             wants_read: true,
             backlog: 0,
             told: false,
@@ -410,15 +411,16 @@ impl<H> fmt::Debug for Driver<H> {
 }
 
 /// Takes outputs until there are none, or enough bytes to send; whether there was something to send.
-fn drain(session: &mut Session, outputs: &mut Vec<Output>) -> bool {
-    let (mut bytes, mut sent) = (0, false);
-    while bytes < SEND_BYTES {
-        let Some(output) = session.poll() else { break };
-        if let Output::Send { frame, .. } = &output {
-            bytes += frame.len();
-            sent = true;
+fn drain(session: &mut Session, outputs: &mut VecDeque<Output>) -> bool {
+    let (mut bytes, mut sent, mut seen) = (0, false, outputs.len());
+    while bytes < SEND_BYTES && session.poll_all(outputs) {
+        for output in outputs.range(seen..) {
+            if let Output::Send { frame, .. } = output {
+                bytes += frame.len();
+                sent = true;
+            }
         }
-        outputs.push(output);
+        seen = outputs.len();
     }
     sent
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -276,8 +276,8 @@ impl People {
         if first {
             events.clear();
         }
-        let mut heard: Vec<_> = events.into_iter().map(|event| Heard { event, size: 0 }).collect();
-        heard.push(Heard { event: PresenceEvent::Synced, size: change.size });
+        let mut heard: VecDeque<_> = events.into_iter().map(|event| Heard { event, size: 0 }).collect();
+        heard.push_back(Heard { event: PresenceEvent::Synced, size: change.size });
         Ok(self.stream.readers.deliver(&mut heard).0)
     }
 

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::mailbox::Mailbox;
@@ -67,7 +68,7 @@ impl<T: Item> Readers<T> {
     }
 
     /// Hands items to every reader. Returns the credit to be given at once, and how many items nobody heard.
-    pub(crate) fn deliver(&self, items: &mut Vec<T>) -> (u64, u64) {
+    pub(crate) fn deliver(&self, items: &mut VecDeque<T>) -> (u64, u64) {
         let mut inner = self.lock();
         inner.came += items.iter().map(Item::size).sum::<u64>();
         let unheard = if inner.readers.is_empty() { items.len() as u64 } else { 0 };
@@ -75,7 +76,7 @@ impl<T: Item> Readers<T> {
             for reader in others {
                 reader.mailbox.put(items.iter().cloned());
             }
-            last.mailbox.put(items.drain(..));
+            last.mailbox.put_all(items);
         }
         items.clear();
         (inner.credit(), unheard)

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,10 +27,10 @@ pub(crate) struct Router {
     /// The provider at work. A new question ends an old one.
     asking: Option<AbortHandle>,
     /// Messages of this batch, by channel.
-    batches: Vec<Vec<Message>>,
+    batches: Vec<VecDeque<Message>>,
     /// The channels that have some.
     filled: Vec<ChannelId>,
-    direct: Vec<Message>,
+    direct: VecDeque<Message>,
     outcomes: Vec<(RequestId, Outcome)>,
 }
 
@@ -41,7 +42,7 @@ impl Router {
             asking: None,
             batches: Vec::new(),
             filled: Vec::new(),
-            direct: Vec::new(),
+            direct: VecDeque::new(),
             outcomes: Vec::new(),
         }
     }
@@ -49,13 +50,13 @@ impl Router {
     fn message(&mut self, id: ChannelId, message: Message) {
         let place = id.0 as usize;
         if place >= self.batches.len() {
-            self.batches.resize_with(place + 1, Vec::new);
+            self.batches.resize_with(place + 1, VecDeque::new);
         }
         let batch = &mut self.batches[place];
         if batch.is_empty() {
             self.filled.push(id);
         }
-        batch.push(message);
+        batch.push_back(message);
     }
 
     fn deliver(&mut self) {
@@ -158,7 +159,7 @@ impl Host for Router {
     fn event(&mut self, event: Event) {
         match event {
             Event::Message(message) => self.message(message.channel, message.into()),
-            Event::Direct(message) => self.direct.push(message.into()),
+            Event::Direct(message) => self.direct.push_back(message.into()),
             Event::Receipt(receipt) => self.outcomes.push((receipt.request, Ok(receipt))),
             Event::SendFailed { request, error } => self.outcomes.push((request, Err(error))),
             Event::Change(change) => self.changed(change),

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
+
 use crate::channel::Channel;
 use crate::io::{ChannelId, Text};
 use crate::wire::Stream;
@@ -8,7 +10,8 @@ use crate::wire::Stream;
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     list: Vec<Channel>,
-    names: HashMap<Text, Streams>,
+    /// Asked for each message.
+    names: HashMap<Text, Streams, RandomState>,
 }
 
 /// The streams of one channel.

@@ -60,6 +60,11 @@ impl Hold {
         self.held.is_some()
     }
 
+    /// Whether no message waits, or is contained in a snapshot.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.held.is_none() && self.covered.is_none()
+    }
+
     /// Begins a load, behind which `waiting` waits.
     pub(crate) fn begin(&mut self, load: u64, gap: Gap, waiting: VecDeque<Waiting>) {
         let size = |item: &Waiting| if let Waiting::Message(message) = item { message.size } else { 0 };

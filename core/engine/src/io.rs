@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::content::Content;
 use crate::error::Error;
 use crate::status::{ChannelState, Status};
 use crate::sync::{Change, PresenceChange};
@@ -247,14 +248,12 @@ pub struct Opened {
 #[allow(missing_docs)]
 pub struct ChannelMessage {
     pub channel: ChannelId,
-    pub event: Text,
     /// In `realtime.v1`.
     pub offset: Option<u64>,
-    /// The verified user that published it.
-    pub user: Option<Text>,
     /// Milliseconds since the Unix epoch, where the backend said.
     pub timestamp: Option<u64>,
-    pub payload: Data,
+    /// Event, user and payload. There is always an event.
+    pub content: Content,
     /// To be given back with [`Session::consumed`](crate::Session::consumed) once the application has consumed it.
     pub size: u64,
     /// The backend named no channel and this is the only one: the same message came as [`Event::Direct`] just before.
@@ -266,10 +265,9 @@ pub struct ChannelMessage {
 #[non_exhaustive]
 #[allow(missing_docs)]
 pub struct DirectMessage {
-    /// `None` for a binary message, and for JSON without a type.
-    pub event: Option<Text>,
     pub timestamp: Option<u64>,
-    pub payload: Data,
+    /// Event and payload. There is no event in a binary message, and in JSON without a type.
+    pub content: Content,
     pub size: u64,
 }
 

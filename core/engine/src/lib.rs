@@ -52,6 +52,7 @@ mod channel;
 mod channels;
 mod collection;
 mod config;
+mod content;
 mod error;
 mod heartbeat;
 mod hold;
@@ -77,6 +78,7 @@ pub mod mutants;
 
 pub use budget::{Budget, Permit};
 pub use config::{Config, Protocol, Token, TokenPlacement, WhenFull};
+pub use content::Content;
 pub use error::{Error, ErrorKind};
 pub use hold::{Covered, LoadOn};
 pub use io::{

@@ -24,6 +24,10 @@ pub(crate) struct Recorder {
     frame: (Attempt, Option<usize>),
     /// How far back a run in it may be taken up again.
     look_back: usize,
+    /// By channel: the number of the entry with its last run of messages, and one.
+    runs: Vec<usize>,
+    /// Runs with lesser numbers are over: something else came after them.
+    barrier: usize,
     /// What waits for the next frame to be sent.
     outgoing: Vec<Segment>,
 }
@@ -164,6 +168,8 @@ impl Recorder {
             timed,
             frame: (Attempt(0), None),
             look_back: LOOK_BACK,
+            runs: Vec::new(),
+            barrier: 0,
             outgoing: Vec::new(),
         }
     }
@@ -183,14 +189,18 @@ impl Recorder {
     }
 
     fn note_with(&mut self, at: Timestamp, what: What, joined: bool, detail: Option<Box<Value>>) {
+        if self.capacity == 0 {
+            return;
+        }
+        if !matches!(what, What::Received(..)) {
+            self.barrier = self.total + 1;
+        }
         let entry = Entry { at, what, joined, detail };
         if self.ring.len() < self.capacity {
             self.ring.push(entry);
-        } else if self.capacity > 0 {
+        } else {
             let place = self.total % self.capacity;
             self.ring[place] = entry;
-        } else {
-            return;
         }
         self.split = false;
         self.total += 1;
@@ -358,7 +368,32 @@ impl Recorder {
         let binary = matches!(message.payload, Payload::Binary(_));
         let alone = loads || matches!(kind, Kind::Duplicate);
         let segment = Segment::new(kind as u8, Some(channel), message.offset, bytes);
-        self.incoming(at, Segment { binary, alone, ..segment }, None);
+        let segment = Segment { binary, alone, ..segment };
+        let place = channel.0 as usize;
+        if place >= self.runs.len() {
+            self.runs.resize(place + 1, 0);
+        }
+        if self.goes_on(self.runs[place], &segment) {
+            return;
+        }
+        let before = self.total;
+        self.incoming(at, segment, None);
+        if self.total > before {
+            self.runs[place] = self.total;
+        }
+    }
+
+    /// Counts a message where the run before of its channel, in the same frame, goes on with it, however many of other channels came
+    /// in between.
+    fn goes_on(&mut self, run: usize, next: &Segment) -> bool {
+        let Some(first) = self.frame.1.filter(|_| self.look_back > 1) else { return false };
+        if run <= first.max(self.barrier) || self.total - run >= self.capacity {
+            return false;
+        }
+        match &mut self.ring[(run - 1) % self.capacity].what {
+            What::Received(_, _, run) => run.take(next),
+            _ => false,
+        }
     }
 
     /// What was consumed so far had an effect.

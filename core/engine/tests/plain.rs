@@ -13,8 +13,8 @@ use support::{Bench, config, json};
 fn direct(bench: &Bench) -> Vec<(Option<String>, String)> {
     let direct = bench.events.iter().filter_map(|event| match event {
         Event::Direct(message) => Some((
-            message.event.as_ref().map(ToString::to_string),
-            String::from_utf8_lossy(message.payload.bytes()).into_owned(),
+            message.content.event().map(ToOwned::to_owned),
+            String::from_utf8_lossy(message.content.payload()).into_owned(),
         )),
         _ => None,
     });
@@ -162,7 +162,7 @@ fn binary_goes_both_ways_but_not_in_channels() {
     let mut bench = Bench::connected_plain(config());
     bench.frame(Frame::Binary(Bytes::from_static(&[0, 1, 255])));
     assert!(
-        matches!(&bench.events[0], Event::Direct(m) if m.payload == Data::Binary(Bytes::from_static(&[0, 1, 255])))
+        matches!(&bench.events[0], Event::Direct(m) if m.content.to_data() == Data::Binary(Bytes::from_static(&[0, 1, 255])))
     );
     let permit = bench.session.budget().reserve(1).unwrap();
     bench.session.send(bench.now, RequestId(1), None, Data::Binary(Bytes::from_static(b"x")), permit).unwrap();

@@ -232,20 +232,22 @@ impl Client {
             Event::Message(message) if message.implied => {}
             Event::Message(message) => {
                 self.unconsumed.push_back((Some(message.channel), message.size));
-                let (channel, payload) = (self.names[&message.channel], message.payload.bytes());
+                let (channel, payload) = (self.names[&message.channel], message.content.payload());
                 match message.offset {
                     Some(offset) => {
                         let epoch = self.session.position(message.channel).map(|position| position.epoch.as_str());
                         checker.delivered(index, channel, epoch.unwrap_or_default(), offset, payload);
                     }
-                    None => checker.plain_delivered(index, channel, &message.event, payload),
+                    None => {
+                        checker.plain_delivered(index, channel, message.content.event().unwrap_or_default(), payload)
+                    }
                 }
             }
             Event::Direct(message) => {
                 self.unconsumed.push_back((None, message.size));
                 // In the plain dialect a refusal has no other way.
-                if message.event.as_deref() != Some("error") {
-                    checker.direct(index, message.payload.bytes());
+                if message.content.event() != Some("error") {
+                    checker.direct(index, message.content.payload());
                 }
             }
             Event::Load(load) => {

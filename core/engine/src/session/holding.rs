@@ -63,6 +63,9 @@ impl Session {
         let Some(channel) = self.channels.get_mut(message.channel) else { return };
         channel.unconsumed += message.size;
         self.unconsumed += message.size;
+        if channel.hold.is_unused() {
+            return self.hand_on(message);
+        }
         let kept = match crate::mutant("messages-before-snapshot") {
             true => Some(Waiting::Message(message)),
             false => channel.hold.keep(Waiting::Message(message)),

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::{Dialect, Phase, Session};
 use crate::channel::Verdict;
+use crate::content::Content;
 use crate::error::{Error, ErrorKind};
 use crate::hold::LoadOn;
-use crate::io::{ChannelId, ChannelMessage, Data, DirectMessage, Event, Receipt, Text, slice};
+use crate::io::{ChannelId, ChannelMessage, DirectMessage, Event, Receipt, Text};
 use crate::presence::Own;
 use crate::recorder::Kind;
 use crate::status::ChannelState;
@@ -48,15 +49,20 @@ impl Session {
                 Err(error) => self.malformed(error),
             },
             (Frame::Binary(bytes), Dialect::Plain) => {
-                let size = bytes.len() as u64;
                 self.recorder.received(self.now, Kind::Direct, None, 0, bytes.len(), true);
-                self.direct(DirectMessage { event: None, timestamp: None, payload: Data::Binary(bytes), size });
+                let content = Content::new(&bytes, None, None, Payload::Binary(&bytes));
+                self.direct(DirectMessage { timestamp: None, content, size: bytes.len() as u64 });
             }
         }
     }
 
     fn json_lines(&mut self, frame: &Bytes) {
         for line in lines(frame) {
+            // Nearly all of them, and worth a way of their own.
+            if let Some(message) = Message::decode_fast(line) {
+                self.channel_message(frame, line.len() as u64, &message);
+                continue;
+            }
             match ServerMessage::decode(line) {
                 Ok(message) => self.message(frame, line.len(), message),
                 Err(error) => self.malformed(error),
@@ -109,12 +115,10 @@ impl Session {
                     self.channels.by_name(&channel, &Stream::Messages).and_then(|channel| channel.skip(&epoch, to));
                 self.gap(gap);
             }
-            ServerMessage::Direct { event, timestamp, payload } => self.direct(DirectMessage {
-                event: event.map(|event| Text::borrowed(frame, &event)),
-                timestamp,
-                payload: data(frame, payload),
-                size: size as u64,
-            }),
+            ServerMessage::Direct { event, timestamp, payload } => {
+                let content = Content::new(frame, event.as_deref(), None, payload);
+                self.direct(DirectMessage { timestamp, content, size: size as u64 });
+            }
             ServerMessage::Authenticated { expires_in, .. } => self.schedule_refresh(expires_in),
             ServerMessage::Pong { id, .. } => self.heartbeat.pong(self.now, Some(id)),
             ServerMessage::Goaway { spread, .. } => {
@@ -174,11 +178,9 @@ impl Session {
         }
         self.deliver(ChannelMessage {
             channel: id,
-            event: Text::borrowed(frame, &message.event),
             offset: Some(message.offset),
-            user: message.user.as_ref().map(|user| Text::borrowed(frame, user)),
             timestamp: Some(message.timestamp),
-            payload: data(frame, message.payload),
+            content: Content::new(frame, Some(&message.event), message.user.as_deref(), message.payload),
             size,
             implied: false,
         });
@@ -292,31 +294,27 @@ impl Session {
             return self.heartbeat.pong(self.now, None);
         }
         let size = frame.len() as u64;
-        let event = message.kind.as_ref().map(|kind| Text::borrowed(frame, kind));
-        let payload = Data::Json(slice(frame, message.payload));
+        let event = message.kind.as_deref();
+        let content = |event| Content::new(frame, event, None, Payload::Json(message.payload));
+        let timestamp = message.timestamp;
         let name = match &message.channel {
             Some(name) => Some(Text::borrowed(frame, name)),
             // Never guessed among several.
             None => self.peer.only_wired().cloned(),
         };
-        if let (Some(name), Some(event)) = (&name, &event)
+        if let (Some(name), Some(event)) = (&name, event)
             && self.peer_message(frame, name, event, message.payload)
         {
             return;
         }
         let Some(name) = &message.channel else {
-            self.direct(DirectMessage {
-                event: event.clone(),
-                timestamp: message.timestamp,
-                payload: payload.clone(),
-                size,
-            });
+            let content = content(event);
+            self.direct(DirectMessage { timestamp, content: content.clone(), size });
             let channel = name.and_then(|name| self.channels.by_name(&name, &Stream::Messages));
-            if let (Some(channel), Some(event)) = (channel.filter(|channel| channel.wanted).map(|c| c.id), event) {
-                let timestamp = message.timestamp;
-                let (offset, user, size) = (None, None, 0);
-                let message = ChannelMessage { channel, event, offset, user, timestamp, payload, size, implied: true };
-                self.deliver_implied(message, frame.len() as u64);
+            let channel = channel.filter(|channel| channel.wanted && event.is_some()).map(|channel| channel.id);
+            if let Some(channel) = channel {
+                let message = ChannelMessage { channel, offset: None, timestamp, content, size: 0, implied: true };
+                self.deliver_implied(message, size);
             }
             return;
         };
@@ -326,22 +324,7 @@ impl Session {
         };
         let id = channel.id;
         self.recorder.of_channel(id);
-        self.deliver(ChannelMessage {
-            channel: id,
-            event: event.unwrap_or_else(|| Text::from("message")),
-            offset: None,
-            user: None,
-            timestamp: message.timestamp,
-            payload,
-            size,
-            implied: false,
-        });
-    }
-}
-
-fn data(frame: &Bytes, payload: Payload<'_>) -> Data {
-    match payload {
-        Payload::Json(json) => Data::Json(slice(frame, json)),
-        Payload::Binary(bytes) => Data::Binary(slice(frame, bytes)),
+        let content = content(Some(event.unwrap_or("message")));
+        self.deliver(ChannelMessage { channel: id, offset: None, timestamp, content, size, implied: false });
     }
 }

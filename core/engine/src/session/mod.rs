@@ -367,6 +367,20 @@ impl Session {
         self.outputs.pop_front()
     }
 
+    /// Takes all that [`poll`](Self::poll) would return before the session has to look again for something to say; whether there
+    /// was something.
+    pub fn poll_all(&mut self, outputs: &mut VecDeque<Output>) -> bool {
+        let Some(first) = self.poll() else { return false };
+        if outputs.is_empty() {
+            self.outputs.push_front(first);
+            std::mem::swap(&mut self.outputs, outputs);
+        } else {
+            outputs.push_back(first);
+            outputs.append(&mut self.outputs);
+        }
+        true
+    }
+
     /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.timers.next().map(|(_, at)| at)

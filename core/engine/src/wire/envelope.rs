@@ -1,19 +1,22 @@
-//! The fast path: a message or change whose keys stand in the order that the specification gives.
+//! The fast path: a message, receipt or change whose keys stand in the order that the specification gives.
 
 use std::borrow::Cow;
 
-use super::{Change, Message, Op, Payload, ServerMessage};
+use super::{Change, Message, Op, Payload, Receipt, ServerMessage};
 
 /// Splits a line by bytes; `None` sends any other order, escape or message to the slow path.
 pub(super) fn split(line: &[u8]) -> Option<ServerMessage<'_>> {
-    match line.strip_prefix(br#"{"type":"message","channel":""#) {
-        Some(rest) => split_message(rest).map(ServerMessage::Message),
-        None => split_change(line.strip_prefix(br#"{"type":"change","channel":""#)?).map(ServerMessage::Change),
+    if let Some(rest) = line.strip_prefix(br#"{"type":"receipt","id":"#) {
+        return split_receipt(rest).map(ServerMessage::Receipt);
     }
+    if let Some(rest) = line.strip_prefix(br#"{"type":"change","channel":""#) {
+        return split_change(rest).map(ServerMessage::Change);
+    }
+    split_message(line).map(ServerMessage::Message)
 }
 
-fn split_message(rest: &[u8]) -> Option<Message<'_>> {
-    let (channel, rest) = name(rest)?;
+pub(super) fn split_message(line: &[u8]) -> Option<Message<'_>> {
+    let (channel, rest) = name(line.strip_prefix(br#"{"type":"message","channel":""#)?)?;
     let (event, rest) = name(rest.strip_prefix(br#","event":""#)?)?;
     let (offset, user, timestamp, rest) = origin(rest)?;
     let payload = payload(rest)?;
@@ -25,6 +28,15 @@ fn split_message(rest: &[u8]) -> Option<Message<'_>> {
         timestamp,
         payload: Payload::Json(payload),
     })
+}
+
+/// Of a publish that was not accepted before.
+fn split_receipt(rest: &[u8]) -> Option<Receipt<'_>> {
+    let (id, rest) = number(rest)?;
+    let (epoch, rest) = name(rest.strip_prefix(br#","epoch":""#)?)?;
+    let (offset, rest) = number(rest.strip_prefix(br#","offset":"#)?)?;
+    let whole = rest.trim_ascii_end() == b"}";
+    whole.then_some(Receipt { id, epoch: Some(Cow::Borrowed(epoch)), offset: Some(offset), duplicate: false })
 }
 
 fn split_change(rest: &[u8]) -> Option<Change<'_>> {
@@ -113,12 +125,38 @@ fn name(rest: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Digits without a leading zero, as JSON has them; at most 16, which no number of the protocol exceeds.
 fn number(rest: &[u8]) -> Option<(u64, &[u8])> {
-    let end = rest.iter().take(17).position(|byte| !byte.is_ascii_digit())?;
-    if end == 0 || (end > 1 && rest[0] == b'0') {
-        return None;
+    let (first, len) = leading_digits(rest);
+    if len < 8 {
+        let canonical = len > 0 && (len == 1 || rest[0] != b'0');
+        return canonical.then(|| (first, &rest[len..]));
     }
-    let value = rest[..end].iter().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
-    Some((value, &rest[end..]))
+    let (second, more) = leading_digits(&rest[8..]);
+    let ends = more < 8 || !rest.get(16).is_some_and(u8::is_ascii_digit);
+    (ends && rest[0] != b'0').then(|| (first * POWERS[more] + second, &rest[8 + more..]))
+}
+
+const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that the first bytes are, up to eight of them, and how many are digits.
+fn leading_digits(rest: &[u8]) -> (u64, usize) {
+    let chunk = rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut chunk = [0; 8];
+        chunk[..rest.len()].copy_from_slice(rest);
+        chunk
+    });
+    let values = u64::from_le_bytes(chunk) ^ 0x3030_3030_3030_3030;
+    // The high bit of each byte that is no digit; a carry only spoils bytes behind the first of those.
+    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
+    let count = others.trailing_zeros() as usize / 8;
+    if count == 0 {
+        return (0, 0);
+    }
+    // Zeros in front; then neighbours are joined, the first one higher: digits to pairs, those to fours, those to eight.
+    let digits = values << (64 - 8 * count);
+    let pairs = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (pairs.wrapping_mul(100).wrapping_add(pairs >> 16)) & 0x0000_FFFF_0000_FFFF;
+    let eight = (fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0x0000_0000_FFFF_FFFF;
+    (eight, count)
 }
 
 #[cfg(test)]
@@ -127,7 +165,32 @@ mod tests {
 
     use super::*;
 
+    fn digits(text: &str) -> Option<(u64, &[u8])> {
+        number(text.as_bytes())
+    }
+
+    #[test]
+    fn numbers_are_read_as_json_has_them() {
+        assert_eq!(digits("0,"), Some((0, &b","[..])));
+        assert_eq!(digits("7"), Some((7, &b""[..])));
+        assert_eq!(digits("12345678}"), Some((12_345_678, &b"}"[..])));
+        assert_eq!(digits("9007199254740991,\"payload\""), Some((9_007_199_254_740_991, &b",\"payload\""[..])));
+        assert_eq!(digits("9999999999999999"), Some((9_999_999_999_999_999, &b""[..])));
+        // A fraction or an exponent is left, and is no comma.
+        assert_eq!(digits("12.5"), Some((12, &b".5"[..])));
+        for refused in ["", ",", "-1", "01", "00", "0123456789", "12345678901234567", "123456789012345678901234567890"]
+        {
+            assert_eq!(digits(refused), None, "{refused:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn numbers_are_read_whatever_follows(value in 0..10u64.pow(16), rest in "[^0-9].{0,12}") {
+            let text = format!("{value}{rest}");
+            prop_assert_eq!(digits(&text), Some((value, rest.as_bytes())));
+        }
+
         /// Whatever the names are: the fast path, or the slow one that it leaves them to, reads what was written.
         #[test]
         fn changes_are_read_as_they_were_written(

@@ -307,7 +307,7 @@ impl Bench {
 
     pub fn payloads(&self) -> Vec<String> {
         let payloads = self.events.iter().filter_map(|event| match event {
-            Event::Message(message) => Some(String::from_utf8(message.payload.bytes().to_vec()).unwrap()),
+            Event::Message(message) => Some(String::from_utf8(message.content.payload().to_vec()).unwrap()),
             _ => None,
         });
         payloads.collect()
