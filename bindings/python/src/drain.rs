@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use realtime_bridge::{Batch, Kind, Record};
 
+use crate::call::call_one;
 use crate::channels::DIRECT;
 use crate::connection::Connection;
 use crate::json;
@@ -116,7 +117,7 @@ impl<'py> Drain<'_, 'py> {
             let message = self.build(batch, record, name, Some(event), data.clone())?;
             handler.call1((data, message))
         } else {
-            handler.call1((data,))
+            call_one(handler, &data)
         };
         if self.connection.overdue().take() {
             let method = pyo3::intern!(self.py, "_blocked");

@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 use realtime_bridge::Data;
 
+use crate::call::call_one;
 use crate::error::invalid_payload;
 
 /// orjson turns integers beyond 64 bits into floats; the shortest of those have so many digits.
@@ -36,7 +37,7 @@ pub(crate) fn encode(payload: &Bound<'_, PyAny>) -> PyResult<Data> {
         return Ok(Data::Binary(bytes));
     }
     static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let written = match DUMPS.import(py, "orjson", "dumps")?.call1((payload,)) {
+    let written = match call_one(DUMPS.import(py, "orjson", "dumps")?, payload) {
         Ok(written) => written,
         Err(error) if error.is_instance_of::<PyException>(py) => {
             static SLOWLY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -57,7 +58,7 @@ pub(crate) fn decode<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, P
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let text = PyBytes::new(py, json);
     if !has_long_digits(json) {
-        match LOADS.import(py, "orjson", "loads")?.call1((&text,)) {
+        match call_one(LOADS.import(py, "orjson", "loads")?, &text) {
             Err(error) if error.is_instance_of::<PyException>(py) => {}
             done => return done,
         }

@@ -16,6 +16,8 @@ struct State {
     file: Option<File>,
     woken: bool,
     closed: bool,
+    /// Who waits.
+    waiting: usize,
 }
 
 impl Wake {
@@ -26,8 +28,12 @@ impl Wake {
             // Eight bytes are what an eventfd takes. Fails only where it is full, and the watcher awake already.
             let _ = file.write(&1u64.to_ne_bytes());
         }
+        let waiting = state.waiting > 0;
         drop(state);
-        self.shared.1.notify_all();
+        // A system call, also where nobody waits.
+        if waiting {
+            self.shared.1.notify_all();
+        }
     }
 
     /// Writes to a copy of this descriptor from now on; to none without one.
@@ -51,9 +57,11 @@ impl Wake {
 
     /// Blocks until woken; `false` once closed.
     pub(crate) fn wait(&self) -> bool {
-        let state = self.lock();
-        let waiting = self.shared.1.wait_while(state, |state| !state.woken && !state.closed);
-        let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        state.waiting += 1;
+        let waited = self.shared.1.wait_while(state, |state| !state.woken && !state.closed);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
         state.woken = false;
         !state.closed
     }

@@ -111,18 +111,20 @@ impl Handle {
     /// Tells that the application has consumed messages of a channel (`None`: direct ones); `bytes` is the sum of
     /// their `size`. Until then they count against the inbox, which is what slows a server down.
     pub fn consumed(&self, channel: Option<ChannelId>, bytes: u64) {
-        let _ = self.change(|session, now| {
-            session.consumed(now, channel, bytes);
-            Ok(())
-        });
+        self.consumed_all([(channel, bytes)]);
     }
 
     /// The same for many channels at once.
     pub fn consumed_all(&self, done: impl IntoIterator<Item = (Option<ChannelId>, u64)>) {
-        let _ = self.change(|session, now| {
+        let news = self.run(|session, now| {
+            let read = session.wants_read();
             done.into_iter().for_each(|(channel, bytes)| session.consumed(now, channel, bytes));
-            Ok(())
+            Ok(session.has_news() || session.wants_read() != read)
         });
+        // Mostly nothing: credit is given in steps.
+        if news.unwrap_or(false) {
+            self.shared.wake();
+        }
     }
 
     /// Says when a channel's messages are to wait for a snapshot: [`Event::Load`](crate::Event::Load) asks for it.

@@ -381,6 +381,14 @@ impl Session {
         true
     }
 
+    /// Whether the last call has left something to poll for. What waits for its turn, as sends do, does not count.
+    pub fn has_news(&self) -> bool {
+        !(self.outputs.is_empty()
+            && self.lines.is_empty()
+            && self.changed.is_empty()
+            && self.tracking_changed.is_empty())
+    }
+
     /// When to call [`handle`](Self::handle) with [`Input::Tick`] at the latest.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.timers.next().map(|(_, at)| at)
