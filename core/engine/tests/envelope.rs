@@ -271,7 +271,9 @@ fn a_bad_line_is_told_and_the_messages_around_it_come() {
     bench.subscribed("room", "e1", 0);
     bench.text(&lines(&message("room", "2", r#"{"n":2},"user":"ann""#)));
     assert_eq!(bench.payloads(), ["1", r#"{"n":2}"#, "3"]);
-    assert!(bench.events.iter().any(|event| matches!(event, Event::Message(message) if message.user.is_some())));
+    assert!(
+        bench.events.iter().any(|event| matches!(event, Event::Message(message) if message.content.user().is_some()))
+    );
 }
 
 fn value() -> impl Strategy<Value = serde_json::Value> {

@@ -65,7 +65,7 @@ async fn a_plain_backend_gets_its_shapes_and_gives_them() {
 
     let mut direct = client.messages();
     peer.socket.send(Message::binary(vec![1, 2, 3])).await.unwrap();
-    assert_eq!(&within(direct.recv()).await.unwrap().bytes()[..], [1, 2, 3]);
+    assert_eq!(within(direct.recv()).await.unwrap().bytes(), [1, 2, 3]);
 }
 
 #[tokio::test]

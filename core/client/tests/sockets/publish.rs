@@ -19,7 +19,7 @@ async fn a_message_reaches_every_subscriber_with_its_receipt() {
         let message = within(heard.recv()).await.unwrap();
         assert_eq!((message.event(), message.offset()), ("greet", Some(1)));
         assert_eq!(message.json::<serde_json::Value>().unwrap(), json!({"n": 1}));
-        assert_eq!(&message.bytes()[..], br#"{"n":1}"#);
+        assert_eq!(message.bytes(), br#"{"n":1}"#);
         assert!(message.timestamp().is_some() && !message.is_binary());
     }
     assert_eq!(alice.stats().acknowledged, 1);
@@ -35,7 +35,7 @@ async fn bytes_arrive_as_they_are() {
     room.publish_bytes("blob", bytes.clone()).await.unwrap();
     let message = within(messages.recv()).await.unwrap();
     assert!(message.is_binary());
-    assert_eq!((message.event(), &message.bytes()[..]), ("blob", &bytes[..]));
+    assert_eq!((message.event(), message.bytes()), ("blob", &bytes[..]));
     assert_eq!(message.json::<String>().unwrap_err().kind, ErrorKind::InvalidPayload);
 }
 
@@ -72,7 +72,7 @@ async fn the_backend_itself_answers_a_send() {
     assert_eq!((message.event(), message.json::<String>().unwrap().as_str()), ("ask", "what?"));
 
     client.send_bytes(&b"\x00\xff"[..]).await.unwrap();
-    assert_eq!(&within(messages.recv()).await.unwrap().bytes()[..], b"\x00\xff");
+    assert_eq!(within(messages.recv()).await.unwrap().bytes(), b"\x00\xff");
 }
 
 #[tokio::test]
