@@ -4,9 +4,11 @@ import { run, sendAcknowledged } from "./common.mjs";
 
 export const ours = (protocol, dialect) => () => {
   let client, room;
+  const send = (payload) => room.send("tick", payload);
   return {
     async open(of, handlers) {
-      client = new WebSocketClient({ url: of.url(dialect), protocol });
+      const reconnect = of.cuts ? { first: 1, base: 1 } : true;
+      client = new WebSocketClient({ url: of.url(dialect), protocol, reconnect });
       await client.connect();
       for (const [name, handler] of handlers) {
         const channel = client.channel(name);
@@ -15,8 +17,9 @@ export const ours = (protocol, dialect) => () => {
       }
       room = client.channel("room-0");
     },
-    send: (payload) => room.send("tick", payload),
-    sendAll: (payloads) => sendAcknowledged(payloads, (payload) => room.send("tick", payload)),
+    send,
+    request: send,
+    sendAll: (payloads) => sendAcknowledged(payloads, send),
     close: () => client.disconnect(),
   };
 };

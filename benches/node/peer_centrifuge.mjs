@@ -5,21 +5,24 @@ import { run, sendAcknowledged } from "./common.mjs";
 
 await run(() => {
   let client, room;
+  const send = (payload) => room.publish(payload);
   return {
     async open(of, handlers) {
-      client = new Centrifuge(of.url("centrifuge"), { websocket: WebSocket });
+      const soon = of.cuts ? { minReconnectDelay: 1, maxReconnectDelay: 1 } : {};
+      client = new Centrifuge(of.url("centrifuge"), { websocket: WebSocket, ...soon });
       client.connect();
       for (const [name, handler] of handlers) {
         const subscription = client.newSubscription(name);
         subscription.on("publication", ({ data }) => handler(data));
-        const subscribed = new Promise((resolve) => subscription.on("subscribed", resolve));
+        const subscribed = new Promise((resolve) => subscription.once("subscribed", resolve));
         subscription.subscribe();
         await subscribed;
         room ??= subscription;
       }
     },
-    send: (payload) => room.publish(payload),
-    sendAll: (payloads) => sendAcknowledged(payloads, (payload) => room.publish(payload)),
+    send,
+    request: send,
+    sendAll: (payloads) => sendAcknowledged(payloads, send),
     close: () => client.disconnect(),
   };
 });

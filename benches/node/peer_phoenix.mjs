@@ -7,9 +7,11 @@ const answered = (push) => new Promise((resolve, reject) => push.receive("ok", r
 
 await run(() => {
   let socket, room;
+  const request = (payload) => answered(room.push("tick", payload));
   return {
     async open(of, handlers) {
-      socket = new Socket(of.url("phoenix"), { transport: WebSocket });
+      const soon = of.cuts ? { reconnectAfterMs: () => 1, rejoinAfterMs: () => 1 } : {};
+      socket = new Socket(of.url("phoenix"), { transport: WebSocket, ...soon });
       socket.connect();
       for (const [name, handler] of handlers) {
         const channel = socket.channel(name);
@@ -19,7 +21,8 @@ await run(() => {
       }
     },
     send: (payload) => room.push("tick", payload),
-    sendAll: (payloads) => sendAcknowledged(payloads, (payload) => answered(room.push("tick", payload))),
+    request,
+    sendAll: (payloads) => sendAcknowledged(payloads, request),
     close: () => new Promise((resolve) => socket.disconnect(resolve)),
   };
 });

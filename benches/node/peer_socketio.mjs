@@ -1,4 +1,4 @@
-// socket.io-client over WebSocket only: rooms as events, no acknowledgements.
+// socket.io-client over WebSocket only: rooms as events; acknowledgements where they are asked for.
 import { io } from "socket.io-client";
 import { run, sendInBursts } from "./common.mjs";
 
@@ -11,13 +11,16 @@ await run(() => {
         path: of.path("socketio"),
         transports: ["websocket"],
         forceNew: true,
-        reconnection: false,
+        reconnection: of.cuts,
+        reconnectionDelay: 1,
+        randomizationFactor: 0,
       });
       for (const [name, handler] of handlers) socket.on(name, handler);
       await new Promise((resolve, reject) => socket.on("connect", resolve).on("connect_error", reject));
       for (const name of handlers.keys()) socket.emit("subscribe", name);
     },
     send,
+    request: (payload) => socket.emitWithAck("tick", payload),
     sendAll: (payloads) => sendInBursts(payloads, send, () => socket.io.engine.writeBuffer.length * 128),
     close: () => socket.disconnect(),
   };

@@ -10,7 +10,8 @@ class Ours(Subject):
     protocol, dialect = "realtime.v1", "realtime"
 
     async def open(self, case: Case, handlers: dict[str, Handler]) -> None:
-        self.client = WebSocketClient(case.url(self.dialect), protocol=self.protocol)
+        soon = {"reconnect_first": 0.001, "reconnect_base": 0.001} if case.cuts else {}
+        self.client = WebSocketClient(case.url(self.dialect), protocol=self.protocol, **soon)
         await self.client.connect()
         for name, handler in handlers.items():
             channel = self.client.channel(name)
@@ -20,6 +21,9 @@ class Ours(Subject):
 
     async def send(self, payload: object) -> None:
         self.room.send("tick", payload)
+
+    async def request(self, payload: object) -> None:
+        await self.room.send("tick", payload)
 
     async def send_all(self, payloads: Iterable[object]) -> None:
         room, before = self.room, []

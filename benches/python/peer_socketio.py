@@ -1,4 +1,4 @@
-"""python-socketio: rooms as events, no acknowledgements."""
+"""python-socketio: rooms as events; acknowledgements where they are asked for."""
 
 from collections.abc import Iterable
 
@@ -18,6 +18,9 @@ class SocketIo(Subject):
 
     async def send(self, payload: object) -> None:
         await self.client.emit("tick", payload)
+
+    async def request(self, payload: object) -> None:
+        await self.client.call("tick", payload)
 
     async def send_all(self, payloads: Iterable[object]) -> None:
         for payload in payloads:

@@ -23,6 +23,20 @@ pub(crate) enum Kind {
     Send,
     /// Each message of the client comes back as a message of the first channel.
     Echo,
+    /// A message tells when all channels are subscribed, on every connection. The client's message 0 cuts the
+    /// connection; its message 1 says that it has everything, and the answer's number is the microseconds since the
+    /// connection was accepted.
+    Resubscribe,
+    /// The client's message 0 starts the stream, which a cut ends early; the client's next connection gets the rest at
+    /// once. Message 1 as in `Resubscribe`.
+    CatchUp,
+}
+
+impl Kind {
+    /// Whether connections of this case are cut, so that subscriptions have a position to go on from.
+    pub(crate) fn recovers(self) -> bool {
+        self == Self::CatchUp
+    }
 }
 
 impl Case {
@@ -36,6 +50,8 @@ impl Case {
                 "receive" => Kind::Receive,
                 "send" => Kind::Send,
                 "echo" => Kind::Echo,
+                "resubscribe" => Kind::Resubscribe,
+                "catch-up" => Kind::CatchUp,
                 _ => return None,
             },
             payload: match parts.next()? {

@@ -1,11 +1,13 @@
 use std::io;
+use std::time::Instant;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::case::{Case, Kind};
 use crate::dialect::{Heard, Speaker};
-use crate::feed::{self, Template};
+use crate::fault::Fault;
+use crate::feed::{self, FIRST, Template};
 use crate::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
 use crate::handshake;
 use crate::out::Out;
@@ -13,22 +15,40 @@ use crate::out::Out;
 /// Bytes of a stream that are made at once.
 const BLOCK: usize = 128 << 10;
 const READ: usize = 256 << 10;
+/// Messages of a stream before it is cut.
+const BEFORE_CUT: u64 = 1_000;
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(mut stream: TcpStream) -> io::Result<()> {
+pub(crate) async fn serve(mut stream: TcpStream, fault: Option<Fault>) -> io::Result<()> {
+    let accepted = Instant::now();
     stream.set_nodelay(true)?;
     let (case, input) = handshake::accept(&mut stream).await?;
-    let speaker = case.dialect.speaker();
+    let speaker = case.speaker();
     let mut out = Out::default();
     speaker.opened(&mut out);
-    let connection =
-        Connection { stream, case, speaker, templates: Vec::new(), input, out, written: 0, heard: 0, streamed: None };
+    let connection = Connection {
+        stream,
+        accepted,
+        case,
+        fault,
+        speaker,
+        templates: Vec::new(),
+        input,
+        out,
+        written: 0,
+        heard: 0,
+        streamed: None,
+        resumed: false,
+        cut: false,
+    };
     connection.run().await
 }
 
 struct Connection {
     stream: TcpStream,
+    accepted: Instant,
     case: Case,
+    fault: Option<Fault>,
     speaker: Box<dyn Speaker>,
     /// One a channel, in the order of the subscriptions.
     templates: Vec<Template>,
@@ -40,6 +60,10 @@ struct Connection {
     heard: u64,
     /// Messages of the stream that were made, once it was started.
     streamed: Option<u64>,
+    /// The client goes on from a position of an earlier connection.
+    resumed: bool,
+    /// Ends once everything is written.
+    cut: bool,
 }
 
 impl Connection {
@@ -52,6 +76,9 @@ impl Connection {
                 self.fill();
             }
             let idle = self.out.bytes.is_empty();
+            if idle && self.cut {
+                return Ok(());
+            }
             let interest = if idle { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
             let ready = self.stream.ready(interest).await?;
             if ready.is_readable() && !self.read()? {
@@ -129,14 +156,30 @@ impl Connection {
     fn one(&mut self, message: &[u8]) -> io::Result<()> {
         match self.speaker.hear(message, &mut self.out)? {
             Heard::Nothing => {}
-            Heard::Subscribed(channel) => {
+            Heard::Subscribed { channel, since } => {
                 let message = self.speaker.message(&channel, self.case.payload);
-                let template = Template::new(message).ok_or_else(|| io::Error::other("a template without seq"))?;
-                self.templates.push(template);
+                let template = Template::new(message, since.unwrap_or(FIRST));
+                self.templates.push(template.ok_or_else(|| io::Error::other("a template without seq"))?);
+                self.subscribed(since);
             }
             Heard::Published => self.published(message)?,
         }
         Ok(())
+    }
+
+    fn subscribed(&mut self, since: Option<u64>) {
+        if self.templates.len() != self.case.channels {
+            return;
+        }
+        match (self.case.kind, since) {
+            (Kind::Resubscribe, _) => self.push(0, 0, false),
+            // Its offsets are its numbers, counted from one.
+            (Kind::CatchUp, Some(position)) => {
+                self.resumed = true;
+                self.streamed = Some(position - FIRST);
+            }
+            _ => {}
+        }
     }
 
     fn published(&mut self, message: &[u8]) -> io::Result<()> {
@@ -144,18 +187,22 @@ impl Connection {
             let (is, should) = (self.templates.len(), self.case.channels);
             return Err(io::Error::other(format!("{is} subscriptions instead of {should}")));
         }
-        if self.case.kind == Kind::Receive {
-            self.streamed = self.streamed.or(Some(0));
-            return Ok(());
-        }
         let sequence = feed::sequence(message);
-        if sequence != Some(self.heard) {
-            return Err(io::Error::other(format!("message {sequence:?} came instead of {}", self.heard)));
-        }
-        self.heard += 1;
-        if self.case.kind == Kind::Echo || self.heard == self.case.count {
-            let message = self.templates[0].next(self.heard - 1);
-            self.out.push(message);
+        match (self.case.kind, sequence) {
+            (Kind::Receive, _) | (Kind::CatchUp, Some(0)) => self.streamed = self.streamed.or(Some(0)),
+            (Kind::Resubscribe, Some(0)) => self.cut = true,
+            (Kind::Resubscribe | Kind::CatchUp, Some(1)) => {
+                self.push(0, self.accepted.elapsed().as_micros() as u64, false);
+            }
+            (Kind::Send | Kind::Echo, Some(number)) if number == self.heard => {
+                self.heard += 1;
+                match self.case.kind {
+                    Kind::Echo => self.tell(0, number),
+                    _ if self.heard == self.case.count => self.push(0, number, false),
+                    _ => {}
+                }
+            }
+            _ => return Err(io::Error::other(format!("message {sequence:?} came instead of {}", self.heard))),
         }
         Ok(())
     }
@@ -163,17 +210,33 @@ impl Connection {
     /// Makes the next block of the stream.
     fn fill(&mut self) {
         let Some(mut sequence) = self.streamed else { return };
-        while sequence < self.case.count && self.out.bytes.len() < BLOCK {
+        let cut_short = self.case.kind == Kind::CatchUp && !self.resumed;
+        let end = if cut_short { self.case.count.min(BEFORE_CUT) } else { self.case.count };
+        while sequence < end && self.out.bytes.len() < BLOCK {
             let channel = (sequence % self.templates.len() as u64) as usize;
-            let template = &mut self.templates[channel];
             if !self.speaker.may_send(channel) {
                 break;
             }
-            self.speaker.sent(channel, template.len() as u64);
-            self.out.push(template.next(sequence));
+            self.tell(channel, sequence);
             sequence += 1;
         }
         self.out.finish();
         self.streamed = Some(sequence);
+        self.cut |= cut_short && sequence == end;
+    }
+
+    /// Appends a message of a stream, or what the fault makes of it.
+    fn tell(&mut self, channel: usize, sequence: u64) {
+        let Some(fault) = self.fault else { return self.push(channel, sequence, false) };
+        let victim = self.case.count / 2;
+        for number in fault.instead(sequence, victim, victim + self.case.channels as u64) {
+            self.push(channel, number, fault == Fault::Corrupt && number == victim);
+        }
+    }
+
+    fn push(&mut self, channel: usize, number: u64, spoilt: bool) {
+        let template = &mut self.templates[channel];
+        self.speaker.sent(channel, template.len() as u64);
+        self.out.push(if spoilt { template.next_spoilt(number) } else { template.next(number) });
     }
 }

@@ -1,9 +1,10 @@
 //! The load server of the benches. Prints its port, then serves one case a connection, as the path of the URL says:
-//! `/<dialect>/<kind>/<size>/<channels>/<count>`.
+//! `/<dialect>/<kind>/<size>/<channels>/<count>`. `--fault drop|swap|twice|corrupt` spoils one message of each stream.
 
 mod case;
 mod connection;
 mod dialect;
+mod fault;
 mod feed;
 mod frame;
 mod handshake;
@@ -13,8 +14,11 @@ use std::io::{self, Write};
 
 use tokio::net::TcpListener;
 
+use fault::Fault;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
+    let fault = fault()?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
@@ -22,9 +26,18 @@ async fn main() -> io::Result<()> {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {
             // A subject that sees its connection end before its case is done fails loudly; this says why.
-            if let Err(error) = connection::serve(stream).await {
+            if let Err(error) = connection::serve(stream, fault).await {
                 eprintln!("load: {error}");
             }
         });
+    }
+}
+
+fn fault() -> io::Result<Option<Fault>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &*arguments {
+        [] => Ok(None),
+        [option, name] if option == "--fault" && Fault::parse(name).is_some() => Ok(Fault::parse(name)),
+        _ => Err(io::Error::other("bench-load [--fault drop|swap|twice|corrupt]")),
     }
 }

@@ -22,8 +22,12 @@ pub(crate) struct Case {
 pub(crate) enum Kind {
     Receive,
     Send,
+    Request,
     Echo,
     Connect,
+    Idle,
+    Resubscribe,
+    CatchUp,
 }
 
 impl Case {
@@ -32,21 +36,33 @@ impl Case {
         let kind = match &**kind {
             "receive" => Kind::Receive,
             "send" => Kind::Send,
+            "request" => Kind::Request,
             "echo" => Kind::Echo,
             "connect" => Kind::Connect,
+            "idle" => Kind::Idle,
+            "resubscribe" => Kind::Resubscribe,
+            "catch-up" => Kind::CatchUp,
             _ => return None,
         };
         let (channels, count, port) = (channels.parse().ok()?, count.parse().ok()?, port.parse().ok()?);
         Some((subject.clone(), Self { kind, size: size.clone(), channels, count, port }))
     }
 
-    pub(crate) fn path(&self, dialect: &str) -> String {
+    pub(crate) fn url(&self, dialect: &str) -> String {
         let kind = match self.kind {
             Kind::Receive => "receive",
-            Kind::Send => "send",
-            Kind::Echo | Kind::Connect => "echo",
+            Kind::Send | Kind::Request => "send",
+            Kind::Echo | Kind::Connect | Kind::Idle => "echo",
+            Kind::Resubscribe => "resubscribe",
+            Kind::CatchUp => "catch-up",
         };
-        format!("/{dialect}/{kind}/{}/{}/{}", self.size, self.channels, self.count)
+        let Self { size, channels, count, port, .. } = self;
+        format!("ws://127.0.0.1:{port}/{dialect}/{kind}/{size}/{channels}/{count}")
+    }
+
+    /// Whether the server cuts the connection: the subject is to come back as soon as its settings allow.
+    pub(crate) fn cuts(&self) -> bool {
+        matches!(self.kind, Kind::Resubscribe | Kind::CatchUp)
     }
 
     pub(crate) fn channel(index: usize) -> String {
@@ -66,26 +82,37 @@ struct Tick {
     seq: u64,
 }
 
+/// The number of a message that belongs to no stream.
+pub(crate) fn number(payload: &[u8]) -> Result<u64, Error> {
+    Ok(serde_json::from_slice::<Tick>(payload)?.seq - FIRST)
+}
+
 /// The callback: counts, and fails on what is lost or out of order.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     reads: Reads,
+    channel: usize,
     expected: u64,
     step: u64,
 }
 
 impl Receiver {
     pub(crate) fn new(reads: Reads, channel: usize, channels: usize) -> Self {
-        Self { reads, expected: FIRST + channel as u64, step: channels as u64 }
+        Self { reads, channel, expected: FIRST + channel as u64, step: channels as u64 }
     }
 
     pub(crate) fn take(&mut self, payload: &[u8]) -> Result<(), Error> {
         let seq = match self.reads {
-            Reads::Field => serde_json::from_slice::<Tick>(payload)?.seq,
-            Reads::Raw => raw_sequence(payload).ok_or("a payload that does not begin with seq")?,
+            Reads::Field => serde_json::from_slice::<Tick>(payload).ok().map(|tick| tick.seq),
+            Reads::Raw => raw_sequence(payload),
+        };
+        let Some(seq) = seq else {
+            let Self { channel, expected, .. } = self;
+            return Err(format!("room-{channel}: what came instead of message {expected} is none").into());
         };
         if seq != self.expected {
-            return Err(format!("message {seq} came instead of {}", self.expected).into());
+            let Self { channel, expected, .. } = self;
+            return Err(format!("room-{channel}: message {seq} came instead of {expected}").into());
         }
         self.expected += self.step;
         Ok(())
@@ -94,7 +121,7 @@ impl Receiver {
 
 fn raw_sequence(payload: &[u8]) -> Option<u64> {
     let digits = payload.strip_prefix(b"{\"seq\":")?.get(..8)?;
-    Some(digits.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
+    digits.iter().try_fold(0, |value, digit| Some(value * 10 + u64::from(digit.checked_sub(b'0').filter(|d| *d < 10)?)))
 }
 
 /// The payload of a message that is sent.

@@ -10,8 +10,10 @@ pub(crate) struct Measure {
     pub(crate) count: u64,
     pub(crate) elapsed: Duration,
     pub(crate) cpu: Duration,
-    /// Round trips, or connects.
+    /// Round trips, receipts, connects, or recoveries.
     pub(crate) times: Vec<Duration>,
+    /// Bytes of memory that a connection takes.
+    pub(crate) idle: f64,
 }
 
 impl Measure {
@@ -22,6 +24,7 @@ impl Measure {
             "seconds": self.elapsed.as_secs_f64(),
             "cpu": self.cpu.as_secs_f64(),
             "rss": peak()?,
+            "idle": self.idle,
             "times": times,
         }))?)
     }
@@ -40,7 +43,7 @@ impl Clock {
     }
 
     pub(crate) fn stop(&self, count: u64) -> Measure {
-        Measure { count, elapsed: self.begun.elapsed(), cpu: cpu() - self.cpu, times: Vec::new() }
+        Measure { count, elapsed: self.begun.elapsed(), cpu: cpu() - self.cpu, ..Measure::default() }
     }
 }
 
@@ -49,9 +52,19 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The most memory that this process has used, in bytes; 0 where the system does not say.
+/// The memory that this process uses now, in bytes.
+pub(crate) fn resident() -> Result<u64, Error> {
+    status("VmRSS:")
+}
+
+/// The most that it has used.
 fn peak() -> Result<u64, Error> {
+    status("VmHWM:")
+}
+
+/// 0 where the system does not say.
+fn status(name: &str) -> Result<u64, Error> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let Some(line) = status.lines().find(|line| line.starts_with("VmHWM:")) else { return Ok(0) };
+    let Some(line) = status.lines().find(|line| line.starts_with(name)) else { return Ok(0) };
     Ok(line.split_whitespace().nth(1).unwrap_or_default().parse::<u64>()? * 1024)
 }

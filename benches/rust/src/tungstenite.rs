@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::case::{Case, Kind, Receiver, Said, said};
-use crate::measure::{Clock, Measure};
+use crate::measure::{Clock, Measure, resident};
 use crate::{Error, Reads};
 
 type Socket = WebSocketStream<TcpStream>;
@@ -39,14 +39,17 @@ struct Publish<'a> {
 }
 
 pub(crate) async fn run(case: &Case, reads: Reads) -> Result<Measure, Error> {
-    if case.kind == Kind::Connect {
-        return connect(case).await;
+    match case.kind {
+        Kind::Connect => return connect(case).await,
+        Kind::Idle => return idle(case).await,
+        _ => {}
     }
     let mut socket = open(case).await?;
     let measure = match case.kind {
         Kind::Receive => receive(case, &mut socket, reads).await,
         Kind::Send => send(case, &mut socket).await,
-        _ => echo(case, &mut socket).await,
+        Kind::Echo => echo(case, &mut socket).await,
+        _ => Err("neither acknowledges nor comes back".into()),
     }?;
     socket.close(None).await?;
     Ok(measure)
@@ -55,7 +58,7 @@ pub(crate) async fn run(case: &Case, reads: Reads) -> Result<Measure, Error> {
 async fn open(case: &Case) -> Result<Socket, Error> {
     let stream = TcpStream::connect(("127.0.0.1", case.port)).await?;
     stream.set_nodelay(true)?;
-    let request = format!("ws://127.0.0.1:{}{}", case.port, case.path("plain")).into_client_request()?;
+    let request = case.url("plain").into_client_request()?;
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await?;
     for index in 0..case.channels {
         let channel = Case::channel(index);
@@ -112,6 +115,24 @@ async fn connect(case: &Case) -> Result<Measure, Error> {
         socket.close(None).await?;
     }
     Ok(Measure { times, ..clock.stop(case.count) })
+}
+
+/// Each with a task that reads, as a service has it.
+async fn idle(case: &Case) -> Result<Measure, Error> {
+    let clock = Clock::start();
+    let mut tasks = Vec::new();
+    let mut before = 0;
+    for index in 0..case.count {
+        let mut socket = open(case).await?;
+        tasks.push(tokio::spawn(async move { while let Some(Ok(_)) = socket.next().await {} }));
+        tokio::task::yield_now().await;
+        if index == 0 {
+            before = resident()?;
+        }
+    }
+    let idle = (resident()? as f64 - before as f64) / (case.count - 1) as f64;
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(Measure { idle, ..clock.stop(case.count) })
 }
 
 async fn publish(socket: &mut Socket, sequence: u64) -> Result<(), Error> {

@@ -9,6 +9,7 @@ mod socketio;
 use std::fmt;
 use std::io;
 
+use crate::case::Case;
 use crate::out::Out;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +43,23 @@ impl Dialect {
             _ => return None,
         })
     }
+}
 
-    pub(crate) fn speaker(self) -> Box<dyn Speaker> {
-        match self {
-            Self::Plain => Box::new(plain::Plain),
-            Self::Realtime => Box::new(realtime::Realtime::default()),
-            Self::Phoenix => Box::new(phoenix::Phoenix { objects: false, broadcasts: false }),
-            Self::Supabase => Box::new(phoenix::Phoenix { objects: false, broadcasts: true }),
-            Self::SupabaseObjects => Box::new(phoenix::Phoenix { objects: true, broadcasts: true }),
-            Self::SocketIo => Box::new(socketio::SocketIo),
-            Self::Centrifuge => Box::new(centrifuge::Centrifuge),
+impl Case {
+    pub(crate) fn speaker(&self) -> Box<dyn Speaker> {
+        let recovers = self.kind.recovers();
+        match self.dialect {
+            Dialect::Plain => Box::new(plain::Plain),
+            Dialect::Realtime => Box::new(realtime::Realtime::default()),
+            Dialect::Phoenix => Box::new(phoenix::Phoenix::default()),
+            Dialect::Supabase => Box::new(phoenix::Phoenix { broadcasts: true, ..phoenix::Phoenix::default() }),
+            Dialect::SupabaseObjects => {
+                Box::new(phoenix::Phoenix { broadcasts: true, objects: true, ..phoenix::Phoenix::default() })
+            }
+            Dialect::SocketIo => Box::new(socketio::SocketIo { recovers }),
+            Dialect::Centrifuge => {
+                Box::new(centrifuge::Centrifuge { history: recovers.then_some((self.payload, self.count)) })
+            }
         }
     }
 }
@@ -60,7 +68,11 @@ impl Dialect {
 #[derive(Debug)]
 pub(crate) enum Heard {
     Nothing,
-    Subscribed(String),
+    Subscribed {
+        channel: String,
+        /// The offset that it goes on from, and has got already, where it asks for that.
+        since: Option<u64>,
+    },
     /// A message of the application.
     Published,
 }

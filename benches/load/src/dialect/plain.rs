@@ -18,7 +18,7 @@ impl Speaker for Plain {
         }
         let message: Message<'_> = serde_json::from_slice(message).map_err(|_| unreadable(message))?;
         match message.kind {
-            "subscribe" => Ok(Heard::Subscribed(message.payload.channel.to_owned())),
+            "subscribe" => Ok(Heard::Subscribed { channel: message.payload.channel.to_owned(), since: None }),
             "ping" => {
                 out.push(format!(r#"{{"type":"pong","timestamp":{}}}"#, message.timestamp).as_bytes());
                 Ok(Heard::Nothing)

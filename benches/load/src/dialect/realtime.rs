@@ -45,13 +45,9 @@ impl Speaker for Realtime {
         match request.kind {
             "hello" => self.hello(&request, out),
             "subscribe" => {
-                let (id, channel) = (request.id, request.channel);
-                self.channels.push(Channel { name: channel.to_owned(), outstanding: 0 });
-                out.push(
-                    format!(r#"{{"type":"subscribed","id":{id},"channel":"{channel}","epoch":"e1","offset":{FIRST}}}"#)
-                        .as_bytes(),
-                );
-                return Ok(Heard::Subscribed(channel.to_owned()));
+                self.subscribed(&request, out);
+                let since = request.since.map(|since| since.offset);
+                return Ok(Heard::Subscribed { channel: request.channel.to_owned(), since });
             }
             "unsubscribe" => {
                 let (id, channel) = (request.id, request.channel);
@@ -100,6 +96,19 @@ impl Realtime {
         out.binary = binary;
     }
 
+    fn subscribed(&mut self, request: &Request<'_>, out: &mut Out) {
+        let Request { id, channel, since, .. } = request;
+        self.channels.push(Channel { name: (*channel).to_owned(), outstanding: 0 });
+        let (offset, recovered) = match since {
+            Some(since) => (since.offset, r#","recovered":true"#),
+            None => (FIRST, ""),
+        };
+        let subscribed = format!(
+            r#"{{"type":"subscribed","id":{id},"channel":"{channel}","epoch":"e1","offset":{offset}{recovered}}}"#
+        );
+        out.push(subscribed.as_bytes());
+    }
+
     fn credit(&mut self, request: &Request<'_>) {
         let Some(channel) = self.channels.iter_mut().find(|channel| channel.name == request.channel) else { return };
         let bytes = request.bytes.min(channel.outstanding);
@@ -136,4 +145,11 @@ struct Request<'a> {
     encoding: Option<&'a str>,
     #[serde(default)]
     window: Option<Window>,
+    #[serde(default)]
+    since: Option<Position>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Position {
+    offset: u64,
 }
