@@ -5,8 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+from metric import Figure
+
 WIDTH, LABEL, BAR, GAP, HEAD = 760, 290, 18, 7, 34
-ROOM = WIDTH - LABEL - 110
+FIGURE = 110
+"""Room for a figure behind the longest bar."""
+
+STYLE = (
+    "text{font:13px system-ui,sans-serif;fill:#57606a}.title{font-size:15px;font-weight:600}.group{font-weight:600}"
+    ".ours{fill:#1f883d}.peer{fill:#8c959f}.spread{stroke:#57606a;stroke-width:1.5}"
+    "@media(prefers-color-scheme:dark){text{fill:#9198a1}.ours{fill:#3fb950}.peer{fill:#656c76}.spread{stroke:#d1d7e0}}"
+)
 
 
 @dataclass(frozen=True)
@@ -17,6 +26,10 @@ class Bar:
     least: float
     most: float
     ours: bool
+
+    @classmethod
+    def of(cls, group: str, label: str, figure: Figure, ours: bool) -> Bar:
+        return cls(group, label, figure.middle, figure.least, figure.most, ours)
 
 
 def bar_chart(title: str, unit: str, bars: list[Bar]) -> str:
@@ -29,34 +42,59 @@ def bar_chart(title: str, unit: str, bars: list[Bar]) -> str:
         parts.append(f'<text x="8" y="{y + 12}" class="group">{escape(group)}</text>')
         y += 22
         for bar in members:
-            parts += _bar(bar, y, ROOM / longest, unit)
+            parts.append(_label(bar, LABEL, y))
+            parts += _bar(bar, LABEL, y, (WIDTH - LABEL - FIGURE) / longest, f" {unit}")
             y += BAR + GAP
         y += 10
-    style = (
-        "text{font:13px system-ui,sans-serif;fill:#57606a}.title{font-size:15px;font-weight:600}.group{font-weight:600}"
-        ".ours{fill:#1f883d}.peer{fill:#8c959f}.spread{stroke:#57606a;stroke-width:1.5}"
-        "@media(prefers-color-scheme:dark){text{fill:#9198a1}.ours{fill:#3fb950}.peer{fill:#656c76}.spread{stroke:#d1d7e0}}"
-    )
+    return _svg(title, WIDTH, y, parts)
+
+
+def panels(title: str, columns: list[tuple[str, str, list[Bar]]]) -> str:
+    """Several charts of the same subjects beside each other, so that their names stand there once. A column has a
+    heading, a unit and bars; a subject may be missing in it.
+    """
+    label, column, figure, gutter = 235, 250, 62, 14
+    rows = list(dict.fromkeys(bar.label for _, _, bars in columns for bar in bars))
+    top = HEAD + 30
+    parts: list[str] = []
+    named: set[str] = set()
+    for place, (heading, unit, bars) in enumerate(columns):
+        x = label + place * column
+        parts.append(f'<text x="{x}" y="{HEAD + 16}" class="group">{escape(heading)}, {escape(unit)}</text>')
+        scale = (column - figure - gutter) / max(bar.most for bar in bars)
+        for bar in bars:
+            y = top + rows.index(bar.label) * (BAR + GAP)
+            if bar.label not in named:
+                named.add(bar.label)
+                parts.append(_label(bar, label, y))
+            parts += _bar(bar, x, y, scale, "")
+    return _svg(title, label + len(columns) * column, top + len(rows) * (BAR + GAP) + 6, parts)
+
+
+def _label(bar: Bar, x: int, y: int) -> str:
+    return f'<text x="{x - 8}" y="{y + 13}" text-anchor="end">{escape(bar.label)}</text>'
+
+
+def _bar(bar: Bar, x: int, y: int, scale: float, unit: str) -> list[str]:
+    width, least, most = bar.value * scale, x + bar.least * scale, x + bar.most * scale
+    middle = y + BAR / 2
+    kind = "ours" if bar.ours else "peer"
+    return [
+        f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" class="{kind}"/>',
+        f'<path d="M{least:.1f} {middle}H{most:.1f}" class="spread"/>',
+        f'<text x="{max(most, x + width) + 6:.1f}" y="{y + 13}">{short(bar.value)}{escape(unit)}</text>',
+    ]
+
+
+def _svg(title: str, width: int, height: int, parts: list[str]) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" role="img">'
-        f"<title>{escape(title)}</title><style>{style}</style>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style>"
         f'<text x="8" y="22" class="title">{escape(title)}</text>{"".join(parts)}</svg>\n'
     )
 
 
-def _bar(bar: Bar, y: int, scale: float, unit: str) -> list[str]:
-    width, least, most = bar.value * scale, LABEL + bar.least * scale, LABEL + bar.most * scale
-    middle, line = y + BAR / 2, y + 13
-    kind = "ours" if bar.ours else "peer"
-    return [
-        f'<text x="{LABEL - 8}" y="{line}" text-anchor="end">{escape(bar.label)}</text>',
-        f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" class="{kind}"/>',
-        f'<path d="M{least:.1f} {middle}H{most:.1f}" class="spread"/>',
-        f'<text x="{max(most, LABEL + width) + 6:.1f}" y="{line}">{_short(bar.value)} {escape(unit)}</text>',
-    ]
-
-
-def _short(value: float) -> str:
+def short(value: float) -> str:
     if value >= 1e6:
         return f"{value / 1e6:.2f}M"
     return f"{value / 1e3:.0f}k" if value >= 1e4 else f"{value:,.0f}"

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from report import Figure, conditions
+from metric import Figure
+from report import conditions
 from run import cores
 from subjects import BENCH, ROOT
 

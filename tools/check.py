@@ -123,7 +123,7 @@ def node_dependencies() -> None:
 def python_style() -> None:
     run(str(BIN / "ruff"), "format", "--check", ".", cwd=ROOT / "python")
     run(str(BIN / "ruff"), "check", ".", cwd=ROOT / "python")
-    for folder in ("demo", "chaos", "tools", "tests/packages", "tests/chaos"):
+    for folder in ("demo", "chaos", "benches", "tools", "tests/packages", "tests/chaos"):
         run(str(BIN / "ruff"), "format", "--check", "--line-length", "120", folder)
         run(str(BIN / "ruff"), "check", "--line-length", "120", folder)
 
@@ -140,6 +140,11 @@ def python_types_of_the_demo() -> None:
 def python_types_of_the_chaos() -> None:
     run(str(BIN / "mypy"), "--strict", "chaos.py", "service.py", cwd=ROOT / "chaos", MYPYPATH="../demo")
     run(str(BIN / "mypy"), "--strict", ".", cwd=ROOT / "tests/chaos", MYPYPATH="../../chaos:../../demo")
+
+
+def python_types_of_the_benches() -> None:
+    # The subjects need the peers, which are not installed here.
+    run(str(BIN / "mypy"), "--strict", "run.py", "memory.py", "tests", cwd=ROOT / "benches")
 
 
 def node_style_and_types() -> None:
@@ -169,6 +174,7 @@ CHECKS: list[Callable[[], None]] = [
     python_types,
     python_types_of_the_demo,
     python_types_of_the_chaos,
+    python_types_of_the_benches,
     node_style_and_types,
     no_paths_of_a_machine,
 ]

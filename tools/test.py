@@ -35,6 +35,7 @@ STAGES = [
     Stage("python", [PYTHON, "-m", "pytest", "-q", "tests"], ROOT / "python", *PYTEST),
     Stage("node", ["npm", "test", "--silent"], ROOT / "node", *NODE),
     Stage("chaos", [PYTHON, "-m", "pytest", "-q", "tests/chaos"], ROOT, *PYTEST),
+    Stage("benches", [PYTHON, "-m", "pytest", "-q", "benches/tests"], ROOT, *PYTEST),
     Stage("packages", [PYTHON, "-m", "pytest", "-q", "tests/packages"], ROOT, *PYTEST),
 ]
 

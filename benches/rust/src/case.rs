@@ -108,7 +108,7 @@ impl Receiver {
         };
         let Some(seq) = seq else {
             let Self { channel, expected, .. } = self;
-            return Err(format!("room-{channel}: what came instead of message {expected} is none").into());
+            return Err(format!("room-{channel}: message {expected} cannot be read").into());
         };
         if seq != self.expected {
             let Self { channel, expected, .. } = self;

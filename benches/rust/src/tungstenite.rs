@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::case::{Case, Kind, Receiver, Said, said};
+use crate::case::{Case, FIRST, Kind, Receiver, Said, said};
 use crate::measure::{Clock, Measure, resident};
 use crate::{Error, Reads};
 
@@ -72,9 +72,10 @@ async fn receive(case: &Case, socket: &mut Socket, reads: Reads) -> Result<Measu
         (0..case.channels).map(|index| (Case::channel(index), Receiver::new(reads, index, case.channels))).collect();
     let clock = Clock::start();
     publish(socket, 0).await?;
-    for _ in 0..case.count {
+    for sequence in FIRST..FIRST + case.count {
         let text = next(socket).await?;
-        let envelope: Envelope<'_> = serde_json::from_str(text.to_text()?)?;
+        let envelope: Envelope<'_> = serde_json::from_str(text.to_text()?)
+            .map_err(|error| format!("message {sequence} cannot be read: {error}"))?;
         let receiver = receivers.get_mut(envelope.channel).ok_or("a message of no channel")?;
         receiver.take(envelope.payload.get().as_bytes())?;
     }
