@@ -43,7 +43,7 @@ CASES = [
     Case(REQUEST, "request", "small", 1, 500, full=3_000),
     Case(ROUND_TRIP, "echo", "small", 1, 1_000, full=10_000),
     Case(CONNECT, "connect", "small", 1, 10, full=40, every=2),
-    Case(IDLE, "idle", "small", 1, 20, full=200, every=2),
+    Case(IDLE, "idle", "small", 1, 20, full=500, every=2),
     Case(RESUBSCRIBE, "resubscribe", "small", 1_000, 1, full=4, every=2),
     # The first 1,000 come before the cut.
     Case(CATCH_UP, "catch-up", "small", 1, 11_000, full=101_000, every=2),

@@ -139,7 +139,7 @@ async function idle(make, of) {
   for (const subject of subjects.slice(1)) await subject.open(of, first(() => {}));
   const after = await resident();
   const result = clock.stop(of.count, { idle: (after - before) / (of.count - 1) });
-  for (const subject of subjects) await subject.close();
+  await Promise.all(subjects.map((subject) => subject.close()));
   return result;
 }
 

@@ -144,8 +144,7 @@ async def idle(make: Make, case: Case) -> Result:
         await subject.open(case, {"room-0": lambda _: None})
     after = resident()
     result = clock.stop(case.count, idle=(after - before) / len(others))
-    for subject in subjects:
-        await subject.close()
+    await asyncio.gather(*(subject.close() for subject in subjects))
     return result
 
 
