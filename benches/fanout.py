@@ -182,7 +182,8 @@ def memory(pid: int) -> int:
     pages = Path(f"/proc/{pid}/statm")
     if pages.exists():
         return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return int(subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True).stdout) * 1024
+    size = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=False, capture_output=True, text=True).stdout
+    return int(size) * 1024
 
 
 def report(samples: dict[tuple[str, str], list[Run]], everyone: list[Subject], failures: list[str], quick: bool) -> str:

@@ -144,7 +144,7 @@ def python_types_of_the_chaos() -> None:
 
 def python_types_of_the_benches() -> None:
     # The subjects need the peers, which are not installed here.
-    run(str(BIN / "mypy"), "--strict", "run.py", "memory.py", "tests", cwd=ROOT / "benches")
+    run(str(BIN / "mypy"), "--strict", "run.py", "fanout.py", "memory.py", "tests", cwd=ROOT / "benches")
 
 
 def node_style_and_types() -> None:
