@@ -11,7 +11,7 @@ import {
 import { RealtimeCollection, collectionDrivers } from "./collection.js";
 import { Consumption } from "./consumption.js";
 import { Emitter, type Handler } from "./emitter.js";
-import { RealtimeError, fromNative, native, type NativeError } from "./errors.js";
+import { RealtimeError, describe, fromNative, native, stackOf, type NativeError } from "./errors.js";
 import { drain, type Incoming, type Report, type Sink } from "./inbox.js";
 import type { ChannelMessage, Gap, Message, Receipt } from "./message.js";
 import { KeepAlive } from "./keep-alive.js";
@@ -258,10 +258,13 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   /** Called once per batch, not once per message. */
   #drain(): void {
     let more = true;
-    for (let batch = 0; more && batch < BATCHES_PER_TURN; batch++) more = drain(this.#native, this.#sink);
-    // Timers and other sockets get their turn in between.
-    if (more) setImmediate(() => this.#drain());
-    this.#consumption.report();
+    try {
+      for (let batch = 0; more && batch < BATCHES_PER_TURN; batch++) more = drain(this.#native, this.#sink);
+    } finally {
+      // Timers and other sockets get their turn in between. Also after a fault: nothing else would wake this client any more.
+      if (more) setImmediate(() => this.#drain());
+      this.#consumption.report();
+    }
   }
 
   #dispatch({ channel: id, event, data, binary, offset, timestamp, user, size, implied }: Incoming): void {
@@ -353,13 +356,13 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       if (token !== null && typeof token !== "string") throw new TypeError(`it gave a ${typeof token}, not a string`);
       this.#native.answerToken(request, token, null);
     } catch (error) {
-      this.#native.answerToken(request, null, error instanceof Error ? error.message : String(error));
+      this.#native.answerToken(request, null, describe(error));
     }
   }
 
   #handlerFailed(cause: unknown, event: string, of: string | undefined): void {
     const where = of === undefined ? JSON.stringify(event) : `${JSON.stringify(event)} of ${of}`;
-    const message = `a handler of ${where} threw: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const message = `a handler of ${where} threw: ${describe(cause)}`;
     const error = new RealtimeError("handler_failed", message, { cause });
     // A failing "error" handler must not be given its own failure again.
     if (event === "error" && of === undefined) this.#warn(error);
@@ -375,7 +378,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   #warn(error: RealtimeError): void {
     if (this.#warned.has(error.code)) return;
     this.#warned.add(error.code);
-    const detail = error.cause instanceof Error ? error.cause.stack : undefined;
+    const detail = stackOf(error.cause);
     process.emitWarning(`${error.message} (listen to "error" to handle this; warned once per code)`, {
       type: "RealtimeWarning",
       code: error.code,

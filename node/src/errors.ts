@@ -122,3 +122,21 @@ export function translate(thrown: unknown): unknown {
   }
   return thrown;
 }
+
+/** What was thrown, in words; it may be anything. @internal */
+export function describe(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    return "something that has no text";
+  }
+}
+
+/** Where an error comes from, where it says so. @internal */
+export function stackOf(thrown: unknown): string | undefined {
+  try {
+    return thrown instanceof Error && typeof thrown.stack === "string" ? thrown.stack : undefined;
+  } catch {
+    return undefined;
+  }
+}

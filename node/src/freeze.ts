@@ -1,7 +1,14 @@
-/** Makes a JSON value, and all that is in it, unchangeable. @internal */
+/** Makes a JSON value, and all that is in it, unchangeable. It may be nested deeper than the stack is. @internal */
 export function deepFreeze<T>(value: T): T {
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) value.forEach(deepFreeze);
-  else for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name]);
-  return Object.freeze(value);
+  const open: object[] = [];
+  const take = (value: unknown): void => {
+    if (typeof value === "object" && value !== null) open.push(value);
+  };
+  take(value);
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (Array.isArray(next)) next.forEach(take);
+    else for (const name of Object.keys(next)) take((next as Record<string, unknown>)[name]);
+    Object.freeze(next);
+  }
+  return value;
 }
