@@ -7,9 +7,9 @@ from html import escape
 
 from metric import Figure
 
-WIDTH, LABEL, BAR, GAP, HEAD = 760, 290, 18, 7, 34
-FIGURE = 110
-"""Room for a figure behind the longest bar."""
+BAR, GAP, HEAD = 18, 7, 34
+CHARACTER = 7
+"""What a character of a label takes, at most on average."""
 
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#57606a}.title{font-size:15px;font-weight:600}.group{font-weight:600}"
@@ -34,6 +34,7 @@ class Bar:
 
 def bar_chart(title: str, unit: str, bars: list[Bar]) -> str:
     """Groups one below the other, each with a scale of its own; a thin line shows the spread."""
+    width, figure, label = 760, 110, _room(bars)
     parts: list[str] = []
     y = HEAD + 8
     for group in dict.fromkeys(bar.group for bar in bars):
@@ -42,25 +43,25 @@ def bar_chart(title: str, unit: str, bars: list[Bar]) -> str:
         parts.append(f'<text x="8" y="{y + 12}" class="group">{escape(group)}</text>')
         y += 22
         for bar in members:
-            parts.append(_label(bar, LABEL, y))
-            parts += _bar(bar, LABEL, y, (WIDTH - LABEL - FIGURE) / longest, f" {unit}")
+            parts.append(_label(bar, label, y))
+            parts += _bar(bar, label, y, (width - label - figure) / longest, f" {unit}")
             y += BAR + GAP
         y += 10
-    return _svg(title, WIDTH, y, parts)
+    return _svg(title, width, y, parts)
 
 
-def panels(title: str, columns: list[tuple[str, str, list[Bar]]]) -> str:
+def panels(title: str, columns: list[tuple[str, list[Bar]]]) -> str:
     """Several charts of the same subjects beside each other, so that their names stand there once. A column has a
-    heading, a unit and bars; a subject may be missing in it.
+    heading and bars; a subject may be missing in it.
     """
-    label, column, figure, gutter = 235, 250, 62, 14
-    rows = list(dict.fromkeys(bar.label for _, _, bars in columns for bar in bars))
+    column, figure, gutter, label = 240, 54, 14, _room([bar for _, bars in columns for bar in bars])
+    rows = list(dict.fromkeys(bar.label for _, bars in columns for bar in bars))
     top = HEAD + 30
     parts: list[str] = []
     named: set[str] = set()
-    for place, (heading, unit, bars) in enumerate(columns):
+    for place, (heading, bars) in enumerate(columns):
         x = label + place * column
-        parts.append(f'<text x="{x}" y="{HEAD + 16}" class="group">{escape(heading)}, {escape(unit)}</text>')
+        parts.append(f'<text x="{x}" y="{HEAD + 16}" class="group">{escape(heading)}</text>')
         scale = (column - figure - gutter) / max(bar.most for bar in bars)
         for bar in bars:
             y = top + rows.index(bar.label) * (BAR + GAP)
@@ -69,6 +70,10 @@ def panels(title: str, columns: list[tuple[str, str, list[Bar]]]) -> str:
                 parts.append(_label(bar, label, y))
             parts += _bar(bar, x, y, scale, "")
     return _svg(title, label + len(columns) * column, top + len(rows) * (BAR + GAP) + 6, parts)
+
+
+def _room(bars: list[Bar]) -> int:
+    return 20 + CHARACTER * max(len(bar.label) for bar in bars)
 
 
 def _label(bar: Bar, x: int, y: int) -> str:

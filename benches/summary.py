@@ -1,15 +1,18 @@
-"""What fits on one page: a chart and a table a language, and how they get into the docs."""
+"""What fits on one page: a chart and a table a language."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from chart import Bar, panels
 from metric import CPU, MEMORY, P50, P99, RATE, TIME, Metric, Sample, figure
 from subjects import CATCH_UP, IDLE, RECEIVE_L16, RECEIVE_S16, REQUEST, RESUBSCRIBE, ROUND_TRIP, SEND, Subject
 
-CHARTED = [("receive S", RECEIVE_S16, RATE), ("send S", SEND, RATE), ("round trip S, p50", ROUND_TRIP, P50)]
+CHARTED = [
+    ("receive S, messages a second", RECEIVE_S16, RATE),
+    ("send S, messages a second", SEND, RATE),
+    ("round trip, µs (less is better)", ROUND_TRIP, P50),
+]
 
 COLUMNS: list[tuple[str, str, Metric]] = [
     ("receive S, 1/s", RECEIVE_S16, RATE),
@@ -31,21 +34,13 @@ def write_summary(folder: Path, subjects: list[Subject], samples: list[Sample], 
     for language in dict.fromkeys(subject.language for subject in subjects):
         members = [subject for subject in subjects if subject.language == language]
         chart = f"summary-{language.lower()}.svg"
-        columns = [(head, metric.unit, _bars(case, metric, members, samples)) for head, case, metric in CHARTED]
-        columns = [column for column in columns if column[2]]
+        columns = [(head, _bars(case, metric, members, samples)) for head, case, metric in CHARTED]
+        columns = [(head, bars) for head, bars in columns if bars]
         if columns:
             (folder / chart).write_text(panels(language, columns))
             lines += [f"![{language}]({chart})", ""]
         lines += _table(language, members, samples)
     (folder / "summary.md").write_text("\n".join(lines))
-
-
-def publish(folder: Path, docs: Path) -> None:
-    """Copies the summary of a run to where README finds it."""
-    docs.mkdir(parents=True, exist_ok=True)
-    for chart in sorted(folder.glob("*.svg")):
-        shutil.copy(chart, docs)
-    shutil.copy(folder / "summary.md", docs / "README.md")
 
 
 def _bars(case: str, metric: Metric, subjects: list[Subject], samples: list[Sample]) -> list[Bar]:

@@ -1,17 +1,21 @@
 """This project: `realtime.v1`, with receipts and recovery."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Literal
 
 from common import Case, Handler, Subject, bursts, run
-from realtime_client import WebSocketClient
+from realtime_client import Receipt, WebSocketClient
 
 
 class Ours(Subject):
-    protocol, dialect = "realtime.v1", "realtime"
+    protocol: Literal["realtime.v1", "plain"] = "realtime.v1"
+    dialect = "realtime"
 
     async def open(self, case: Case, handlers: dict[str, Handler]) -> None:
-        soon = {"reconnect_first": 0.001, "reconnect_base": 0.001} if case.cuts else {}
-        self.client = WebSocketClient(case.url(self.dialect), protocol=self.protocol, **soon)
+        first, base = (0.001, 0.001) if case.cuts else (0.5, 3.0)
+        self.client = WebSocketClient(
+            case.url(self.dialect), protocol=self.protocol, reconnect_first=first, reconnect_base=base
+        )
         await self.client.connect()
         for name, handler in handlers.items():
             channel = self.client.channel(name)
@@ -26,7 +30,8 @@ class Ours(Subject):
         await self.room.send("tick", payload)
 
     async def send_all(self, payloads: Iterable[object]) -> None:
-        room, before = self.room, []
+        room = self.room
+        before: Sequence[Awaitable[Receipt]] = []
         for burst in bursts(payloads):
             receipts = [room.send("tick", payload) for payload in burst]
             for receipt in before:
