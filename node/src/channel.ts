@@ -77,6 +77,8 @@ export class RealtimeChannel<
   readonly #queues = new Set<MessageQueue>();
   readonly #ready: { resolve: () => void; reject: (error: RealtimeError) => void }[] = [];
   #state: ChannelState = "idle";
+  /** Subscribed by the application, and not refused. */
+  #wanted = false;
   #error: RealtimeError | undefined;
   /** Messages behind a handler whose promise is pending. The inbox bounds them: none of them counts as consumed. */
   #backlog: { message: ChannelMessage; size: number }[] = [];
@@ -129,8 +131,9 @@ export class RealtimeChannel<
 
   /** Subscribes, now or once connected, and again after every reconnect, from where it was. */
   subscribe(): this {
-    if (this.#state === "idle" || this.#state === "failed" || this.#state === "unsubscribing") {
+    if (!this.#wanted) {
       this.#host.subscribe(this.name);
+      this.#wanted = true;
       this.#state = "subscribing";
       this.#error = undefined;
     }
@@ -141,7 +144,7 @@ export class RealtimeChannel<
   ready(): Promise<this> {
     if (this.#state === "subscribed") return Promise.resolve(this);
     if (this.#state === "failed" && this.#error) return Promise.reject(this.#error);
-    if (this.#state === "idle" || this.#state === "unsubscribing") {
+    if (!this.#wanted) {
       return Promise.reject(
         new RealtimeError("closed", `channel ${quote(this.name)} is not subscribed: call subscribe() first`),
       );
@@ -152,6 +155,7 @@ export class RealtimeChannel<
   /** Ends the subscription. No handler is called any more, and loops over the channel end. */
   unsubscribe(): void {
     if (this.#state === "idle" || this.#state === "unsubscribing") return;
+    this.#wanted = false;
     this.#state = "unsubscribing";
     this.#host.unsubscribe(this.#id);
     for (const { size } of this.#backlog.splice(0)) this.#host.consumed(this.#id, size);
@@ -225,7 +229,7 @@ export class RealtimeChannel<
   }
 
   #deliver(message: ChannelMessage, size: number): void {
-    if (this.#state === "unsubscribing" || this.#state === "idle") return this.#host.consumed(this.#id, size);
+    if (!this.#wanted) return this.#host.consumed(this.#id, size);
     if (this.#busy) this.#backlog.push({ message, size });
     else this.#handle(message, size);
   }
@@ -277,6 +281,9 @@ export class RealtimeChannel<
   }
 
   #changeState(state: ChannelState, error: RealtimeError | undefined): void {
+    // What was true before the application's last word is not any more.
+    if (this.#wanted === (state === "idle" || state === "unsubscribing")) return;
+    if (state === "failed") this.#wanted = false;
     this.#state = state;
     this.#error = error;
     if (state === "subscribed") for (const { resolve } of this.#ready.splice(0)) resolve();

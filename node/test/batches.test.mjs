@@ -143,6 +143,49 @@ test("unsubscribing one of two channels in the middle of a batch, and subscribin
   assert.equal(left.at(-1), 11);
 });
 
+test("a channel that is left while its subscription is in the batch", async (t) => {
+  const url = await v1Backend(t, (message, send) => {
+    const { type, id, channel } = message;
+    const subscribed = (id, channel) =>
+      `{"type":"subscribed","id":${id},"channel":"${channel}","epoch":"e","offset":0}`;
+    if (type === "unsubscribe") send({ type: "unsubscribed", id, channel });
+    else if (channel === "room") send(subscribed(id, "room"));
+    else if (channel === "other") {
+      send([line(1, 1), subscribed(id, "other"), line(2, 1, "other"), line(3, 2)].join("\n"));
+    }
+  });
+  const client = await connected(t, url);
+  const [room, other] = [client.channel("room").subscribe(), client.channel("other")];
+  const [seen, left] = [collect(room, "n"), []];
+  room.once("n", () => other.unsubscribe());
+  other.on("n", (n) => void left.push(n));
+  await within(room.ready(), "subscribing");
+  const idle = next(other, "state", (state) => state === "idle");
+  other.subscribe();
+  await seen.reach(2);
+  await idle;
+  assert.deepEqual(left, [], "no handler is called after unsubscribe()");
+});
+
+test("a channel that is left and subscribed again is not told of before", async (t) => {
+  const { client, room } = await world(t);
+  const states = [];
+  room.on("state", (state) => void states.push(state));
+  const before = client.getStats().bytesSent;
+  room.unsubscribe();
+  // Until the engine has said so to the server, and to this client, which has not had a turn to hear it.
+  const end = Date.now() + 10_000;
+  while (client.getStats().bytesSent === before) assert.ok(Date.now() < end);
+  room.subscribe();
+  // Whenever it is asked.
+  while (room.state !== "subscribed") {
+    room.ready().catch((error) => states.push(error.message));
+    await new Promise(setImmediate);
+  }
+  await room.ready();
+  assert.deepEqual(states, ["subscribing", "subscribed"]);
+});
+
 test("a handler that disconnects in the middle of a batch hears what had come, and nothing later", async (t) => {
   const here = await world(t);
   const seen = [];
