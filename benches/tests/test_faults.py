@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from realtime_client import WebSocketClient
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES = ROOT / "benches"
@@ -53,14 +55,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def load(*options: str) -> Iterator[str]:
-    """The load server; gives its port."""
-    with subprocess.Popen([PROGRAMS / "bench-load", *options], stdout=subprocess.PIPE, text=True) as server:
+def load(*options: str, errors: Path | None = None) -> Iterator[str]:
+    """The load server; gives its port. Its errors go to that file, where there is one."""
+    with ExitStack() as stack:
+        stderr = stack.enter_context(errors.open("w")) if errors is not None else None
+        command = [str(PROGRAMS / "bench-load"), *options]
+        server = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True))
         assert server.stdout is not None
-        try:
-            yield server.stdout.readline().strip()
-        finally:
-            server.terminate()
+        stack.callback(server.terminate)
+        yield server.stdout.readline().strip()
 
 
 def start(subject: str, case: list[str], port: str, stage: Path, limit: int = 60) -> subprocess.Popen[str]:
@@ -117,6 +120,24 @@ def test_message_that_never_comes_is_named(stage: Path) -> None:
     assert "after 5 s there is not: message 10000005" in errors[0]
     assert "after 5 s there is not: message 10000005" in errors[1]
     assert "Echo has found no end in 5 s: a message is missing" in errors[2]
+
+
+def test_server_ends_a_sender_that_leaves_one_out(tmp_path: Path) -> None:
+    async def leave_one_out(port: str) -> None:
+        client = WebSocketClient(f"ws://127.0.0.1:{port}/plain/send/small/1/10", protocol="plain", reconnect=False)
+        closed = asyncio.get_running_loop().create_future()
+        client.on("close", closed.set_result)
+        await client.connect()
+        room = client.channel("room-0")
+        await room.subscribe()
+        await room.send("tick", {"seq": 10_000_000})
+        await room.send("tick", {"seq": 10_000_002})
+        await asyncio.wait_for(closed, 60)
+
+    errors = tmp_path / "errors"
+    with load(errors=errors) as port:
+        asyncio.run(leave_one_out(port))
+    assert "load: message 10000002 came instead of 10000001" in errors.read_text()
 
 
 CASES = {

@@ -26,7 +26,7 @@ pub(crate) async fn serve(mut stream: TcpStream, fault: Option<Fault>) -> io::Re
     let speaker = case.speaker();
     let mut out = Out::default();
     speaker.opened(&mut out);
-    let connection = Connection {
+    let mut connection = Connection {
         stream,
         accepted,
         case,
@@ -41,7 +41,11 @@ pub(crate) async fn serve(mut stream: TcpStream, fault: Option<Fault>) -> io::Re
         resumed: false,
         cut: false,
     };
-    connection.run().await
+    // Said before the socket ends, so that whoever sees its end finds the reason.
+    if let Err(error) = connection.run().await {
+        eprintln!("load: {error}");
+    }
+    Ok(())
 }
 
 struct Connection {
@@ -67,7 +71,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self) -> io::Result<()> {
+    async fn run(&mut self) -> io::Result<()> {
         if !self.take_input()? {
             return Ok(());
         }
@@ -202,7 +206,10 @@ impl Connection {
                     _ => {}
                 }
             }
-            _ => return Err(io::Error::other(format!("message {sequence:?} came instead of {}", self.heard))),
+            _ => {
+                let came = sequence.map_or("one without a number".into(), |number| (FIRST + number).to_string());
+                return Err(io::Error::other(format!("message {came} came instead of {}", FIRST + self.heard)));
+            }
         }
         Ok(())
     }

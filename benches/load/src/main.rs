@@ -25,7 +25,6 @@ async fn main() -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {
-            // A subject that sees its connection end before its case is done fails loudly; this says why.
             if let Err(error) = connection::serve(stream, fault).await {
                 eprintln!("load: {error}");
             }
