@@ -38,6 +38,7 @@ impl Connection {
         let _context = runtime.enter();
         let inbox = Arc::new(Inbox::new(Box::new(wake), options.config.heartbeat_interval));
         let handle = Driver::spawn(options.config, options.transport, Sink::new(Arc::clone(&inbox)))?;
+        handle.write_through(true);
         drop(runtime.spawn(watch(Arc::downgrade(&inbox))));
         Ok(Self { handle: ManuallyDrop::new(handle), inbox, origin: Origin::here() })
     }
@@ -96,7 +97,14 @@ impl Connection {
         }
     }
 
-    /// Ends [`Connection::cork`].
+    /// Holds the sends from here on back until [`Connection::uncork`], which is to come right after them.
+    pub fn hold(&self) {
+        if self.check().is_ok() {
+            self.handle.hold();
+        }
+    }
+
+    /// Ends [`Connection::cork`] and [`Connection::hold`].
     pub fn uncork(&self) {
         if self.check().is_ok() {
             self.handle.uncork();

@@ -13,6 +13,14 @@ pub(crate) fn send(
     binaries: Vec<Buffer>,
     wait: bool,
 ) -> Option<String> {
+    // They go together, in as few writes as can be.
+    connection.hold();
+    let outcome = send_each(connection, first, lines, binaries, wait);
+    connection.uncork();
+    outcome
+}
+
+fn send_each(connection: &Connection, first: u64, lines: &str, binaries: Vec<Buffer>, wait: bool) -> Option<String> {
     let mut lines = lines.split('\n');
     let mut binaries = binaries.into_iter();
     let mut errors = Vec::new();

@@ -9,6 +9,16 @@ const SHUT: u8 = 2;
 /// And some have come.
 const HOLDING: u8 = 3;
 
+/// What is to become of a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// It goes, with all that was held back.
+    Now,
+    /// It is the first one to wait, which the driver is to know of.
+    FirstHeld,
+    Held,
+}
+
 /// Holds the wakes of sends back, so that many go in one write. A lone send never waits: the first one passes.
 ///
 /// The session has what is held back, and each turn of the driver takes it along. A send changes the session before it asks here,
@@ -26,16 +36,21 @@ impl Cork {
         self.0.swap(OPEN, Ordering::AcqRel) == HOLDING
     }
 
-    /// Whether a send is to wake the driver.
-    pub(crate) fn lets_pass(&self) -> bool {
+    /// Holds every send back, for a caller that makes some of them in a row and opens it right after.
+    pub(crate) fn hold(&self) {
+        let _ = self.change(OPEN, HOLDING);
+    }
+
+    /// What is to become of a send.
+    pub(crate) fn pass(&self) -> Pass {
         match self.0.load(Ordering::Acquire) {
-            HOLDING => false,
-            SHUT => !self.change(SHUT, HOLDING),
+            HOLDING => Pass::Held,
+            SHUT if self.change(SHUT, HOLDING) => Pass::FirstHeld,
             LOOSE => {
                 let _ = self.change(LOOSE, SHUT);
-                true
+                Pass::Now
             }
-            _ => true,
+            _ => Pass::Now,
         }
     }
 
@@ -59,7 +74,7 @@ mod tests {
     use super::*;
 
     fn passed(cork: &Cork, sends: usize) -> usize {
-        (0..sends).filter(|_| cork.lets_pass()).count()
+        (0..sends).filter(|_| cork.pass() == Pass::Now).count()
     }
 
     #[test]
@@ -88,6 +103,23 @@ mod tests {
         cork.close();
         assert_eq!(passed(&cork, 1), 1);
         assert!(!cork.open());
+    }
+
+    #[test]
+    fn the_first_one_that_waits_is_told_apart() {
+        let cork = Cork::default();
+        cork.close();
+        let passes: Vec<_> = (0..4).map(|_| cork.pass()).collect();
+        assert_eq!(passes, [Pass::Now, Pass::FirstHeld, Pass::Held, Pass::Held]);
+    }
+
+    #[test]
+    fn a_row_of_sends_waits_whole() {
+        let cork = Cork::default();
+        cork.hold();
+        assert_eq!([cork.pass(), cork.pass()], [Pass::Held, Pass::Held]);
+        assert!(cork.open());
+        assert_eq!(cork.pass(), Pass::Now);
     }
 
     #[test]

@@ -1,16 +1,15 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use realtime_engine::wire::CloseCode;
-use realtime_engine::{Attempt, Config, Error, ErrorKind, Event, Input, OpenError, Output, Session, Status};
+use realtime_engine::{Attempt, Config, Error, ErrorKind, Event, Input, Output, Session, Status};
 use tokio::task::JoinSet;
 
 use crate::alarm::Alarm;
@@ -19,8 +18,9 @@ use crate::dial::Dialer;
 use crate::durable::Durable;
 use crate::handle::Handle;
 use crate::host::Host;
+use crate::outlet::{Link, Outlet, SEND_BYTES};
 use crate::shared::Shared;
-use crate::socket::{Socket, WebSocket};
+use crate::socket::Socket;
 use crate::transport::Transport;
 
 /// A turn reads at most so many frames and bytes, so that a batch for the host is bounded and other clients get theirs.
@@ -30,8 +30,6 @@ const TURN_BYTES: usize = 96 << 10;
 const TURN_ROUNDS: usize = 16;
 /// A cork holds sends back no longer than this.
 const CORK_TIME: Duration = Duration::from_millis(2);
-/// So many bytes are taken from the session before it hears how many of them still wait.
-const SEND_BYTES: usize = 256 << 10;
 /// A change of the backlog by less is not told.
 const BACKLOG_STEP: usize = 64 << 10;
 
@@ -78,15 +76,12 @@ pub struct Driver<H> {
     shared: Arc<Shared>,
     host: H,
     dialer: Dialer,
-    link: Link,
     /// Sockets that say goodbye.
     closing: JoinSet<()>,
     alarm: Alarm,
     /// Ends what a cork holds back.
     cork: Alarm,
     inputs: Vec<Input>,
-    /// The socket of this attempt has given everything to the operating system.
-    flushed: Option<Attempt>,
     outputs: VecDeque<Output>,
     wants_read: bool,
     /// The backlog that the session knows.
@@ -96,15 +91,6 @@ pub struct Driver<H> {
     ending: bool,
     error_report: Option<PathBuf>,
 }
-
-/// The socket that the session wants.
-enum Link {
-    None,
-    Opening { attempt: Attempt, opening: Pin<Box<dyn Future<Output = Opening> + Send>> },
-    Open(Box<Socket>),
-}
-
-type Opening = Result<(WebSocket, Option<String>), OpenError>;
 
 impl<H: Host> Driver<H> {
     /// Starts a driver on the current tokio runtime, of either kind; it is idle until [`Handle::connect`].
@@ -134,12 +120,10 @@ impl<H: Host> Driver<H> {
             shared: Arc::clone(&shared),
             host,
             dialer,
-            link: Link::None,
             closing: JoinSet::new(),
             alarm: Alarm::default(),
             cork: Alarm::default(),
             inputs: Vec::new(),
-            flushed: None,
             outputs: VecDeque::new(),
             wants_read: true,
             backlog: 0,
@@ -171,20 +155,24 @@ impl<H: Host> Driver<H> {
             self.shared.session().disconnect(self.shared.clock.now(), Duration::ZERO);
         }
         self.tend_cork(cx);
+        let shared = Arc::clone(&self.shared);
+        let mut outlet = shared.outlet();
         let mut quota = Quota { frames: TURN_FRAMES, bytes: TURN_BYTES };
         let mut rounds = TURN_ROUNDS;
         loop {
-            self.poll_link(cx, &mut quota);
+            self.poll_link(&mut outlet, cx, &mut quota);
             if self.alarm.poll(cx) {
                 self.inputs.push(Input::Tick);
             }
             rounds -= 1;
-            if !self.exchange() || rounds == 0 {
+            if !self.exchange(&mut outlet) || rounds == 0 {
                 break;
             }
         }
         while let Poll::Ready(Some(_)) = self.closing.poll_join_next(cx) {}
-        let idle = matches!(self.link, Link::None) && self.closing.is_empty();
+        let idle = matches!(outlet.link, Link::None) && self.closing.is_empty();
+        // Before the host hears, which may send at once.
+        drop(outlet);
         self.shared.set_idle(idle);
         if std::mem::take(&mut self.told) {
             self.host.flush();
@@ -206,19 +194,19 @@ impl<H: Host> Driver<H> {
     }
 
     /// Moves what the socket has, both ways.
-    fn poll_link(&mut self, cx: &mut Context<'_>, quota: &mut Quota) {
-        match &mut self.link {
+    fn poll_link(&mut self, outlet: &mut Outlet, cx: &mut Context<'_>, quota: &mut Quota) {
+        match &mut outlet.link {
             Link::None => {}
             Link::Opening { attempt, opening } => {
                 let attempt = *attempt;
                 match opening.as_mut().poll(cx) {
                     Poll::Ready(Ok((stream, protocol))) => {
-                        self.link = Link::Open(Box::new(Socket::new(attempt, stream)));
+                        outlet.link = Link::Open(Box::new(Socket::new(attempt, stream)));
                         self.backlog = 0;
                         self.inputs.push(Input::Opened { attempt, protocol });
                     }
                     Poll::Ready(Err(error)) => {
-                        self.link = Link::None;
+                        outlet.link = Link::None;
                         self.inputs.push(Input::OpenFailed { attempt, error });
                     }
                     Poll::Pending => {}
@@ -234,7 +222,7 @@ impl<H: Host> Driver<H> {
                 }
                 let mut end = match written {
                     Poll::Ready(Ok(true)) => {
-                        self.flushed = Some(attempt);
+                        outlet.flushed = Some(attempt);
                         None
                     }
                     Poll::Ready(Err(end)) => Some(end),
@@ -256,7 +244,7 @@ impl<H: Host> Driver<H> {
                 }
                 if let Some(end) = end {
                     self.inputs.push(Input::Closed { attempt, code: end.code, reason: end.reason.clone() });
-                    if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
+                    if let Link::Open(socket) = std::mem::replace(&mut outlet.link, Link::None) {
                         self.closing.spawn(socket.finish(end));
                     }
                 }
@@ -265,8 +253,8 @@ impl<H: Host> Driver<H> {
     }
 
     /// Tells the session what happened and does what it says. `false` where there was nothing of either.
-    fn exchange(&mut self) -> bool {
-        let flushed = self.flushed.take();
+    fn exchange(&mut self, outlet: &mut Outlet) -> bool {
+        let flushed = outlet.flushed.take();
         let mut progress = !self.inputs.is_empty() || flushed.is_some();
         let deadline = {
             let mut session = self.shared.session();
@@ -297,26 +285,27 @@ impl<H: Host> Driver<H> {
         };
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
-            self.obey(output);
+            self.obey(outlet, output);
         }
         self.outputs = outputs;
         self.alarm.set(deadline, &self.shared.clock);
+        outlet.armed = deadline;
         progress
     }
 
-    fn obey(&mut self, output: Output) {
+    fn obey(&mut self, outlet: &mut Outlet, output: Output) {
         match output {
             Output::Open(request) => {
                 let attempt = request.attempt;
-                self.leave(None);
+                self.leave(outlet, None);
                 let opening = Box::pin(self.dialer.clone().open(request));
-                self.link = Link::Opening { attempt, opening };
+                outlet.link = Link::Opening { attempt, opening };
             }
-            Output::Send { attempt, frame } => match &mut self.link {
+            Output::Send { attempt, frame } => match &mut outlet.link {
                 Link::Open(socket) if socket.attempt == attempt => socket.send(frame),
                 _ => {}
             },
-            Output::Close { attempt, code, reason } => self.leave(Some((attempt, code, reason))),
+            Output::Close { attempt, code, reason } => self.leave(outlet, Some((attempt, code, reason))),
             Output::RequestToken { request } => {
                 self.told = true;
                 self.host.token(request);
@@ -345,8 +334,8 @@ impl<H: Host> Driver<H> {
     }
 
     /// Gives up the socket: the one that is named, or whichever there is.
-    fn leave(&mut self, close: Option<(Attempt, CloseCode, String)>) {
-        let current = match &self.link {
+    fn leave(&mut self, outlet: &mut Outlet, close: Option<(Attempt, CloseCode, String)>) {
+        let current = match &outlet.link {
             Link::None => return,
             Link::Opening { attempt, .. } => *attempt,
             Link::Open(socket) => socket.attempt,
@@ -355,7 +344,7 @@ impl<H: Host> Driver<H> {
         if attempt != current {
             return;
         }
-        if let Link::Open(socket) = std::mem::replace(&mut self.link, Link::None) {
+        if let Link::Open(socket) = std::mem::replace(&mut outlet.link, Link::None) {
             self.closing.spawn(socket.close(code, reason));
         }
     }
@@ -393,6 +382,7 @@ impl<H> Drop for Driver<H> {
     fn drop(&mut self) {
         // Also where the runtime is shut down around it.
         self.shared.stop();
+        self.shared.outlet().link = Link::None;
         if !self.ending {
             let shared = &self.shared;
             let _ = catch_unwind(AssertUnwindSafe(|| shared.end_session()));

@@ -101,11 +101,23 @@ impl Handle {
         self.shared.cork.close();
     }
 
-    /// Ends [`Handle::cork`]: what it held back goes now.
+    /// Holds all sends from here on back until [`Handle::uncork`], for some that are made in a row, right now.
+    pub fn hold(&self) {
+        self.shared.cork.hold();
+    }
+
+    /// Ends [`Handle::cork`] and [`Handle::hold`]: what they held back goes now.
     pub fn uncork(&self) {
         if self.shared.cork.open() {
-            self.shared.wake();
+            self.shared.send_now();
         }
+    }
+
+    /// Has a send write to the socket from the thread that makes it, where the socket takes it at once, instead of waking the driver:
+    /// a lone message goes without the way to another thread. For hosts that send what belongs together under a cork, since each write
+    /// is a system call; off at first.
+    pub fn write_through(&self, on: bool) {
+        self.shared.set_write_through(on);
     }
 
     /// Tells that the application has consumed messages of a channel (`None`: direct ones); `bytes` is the sum of

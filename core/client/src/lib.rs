@@ -64,6 +64,7 @@ mod host;
 mod mailbox;
 mod message;
 mod outbox_file;
+mod outlet;
 mod presence;
 mod reader;
 mod readers;

@@ -9,12 +9,16 @@ use realtime_engine::{Error, Session, WhenFull};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::cork::Cork;
+use crate::cork::{Cork, Pass};
 use crate::durable::Durable;
+use crate::outlet::Outlet;
 
 /// What handles and driver share: the session, and a way to wake the driver.
 pub(crate) struct Shared {
     session: Mutex<Session>,
+    outlet: Mutex<Outlet>,
+    /// Threads that send may write to the socket themselves.
+    writes_through: AtomicBool,
     /// Locked after the session.
     durable: Option<Mutex<Durable>>,
     pub(crate) clock: Clock,
@@ -36,6 +40,8 @@ impl Shared {
     pub(crate) fn new(session: Session, durable: Option<Durable>, clock: Clock, when_full: WhenFull) -> Self {
         Self {
             session: Mutex::new(session),
+            outlet: Mutex::new(Outlet::new()),
+            writes_through: AtomicBool::new(false),
             durable: durable.map(Mutex::new),
             clock,
             when_full,
@@ -82,9 +88,38 @@ impl Shared {
 
     /// The same for a send, which may go with others.
     pub(crate) fn wake_for_send(&self) {
-        if self.cork.lets_pass() {
+        match self.cork.pass() {
+            Pass::Now => self.send_now(),
+            // Sees that what is held back does not wait for ever.
+            Pass::FirstHeld => self.wake(),
+            Pass::Held => {}
+        }
+    }
+
+    /// Sends what waits: from this thread, where it may and the socket is free; by the driver otherwise.
+    pub(crate) fn send_now(&self) {
+        if !self.writes_through.load(Ordering::Relaxed) || !self.write_through() {
             self.wake();
         }
+    }
+
+    pub(crate) fn set_write_through(&self, on: bool) {
+        self.writes_through.store(on, Ordering::Relaxed);
+    }
+
+    fn write_through(&self) -> bool {
+        if self.durable.is_some() {
+            // The driver knows what has to be in the file first.
+            return false;
+        }
+        // A driver at work looks at the session again once it is woken.
+        let Ok(mut outlet) = self.outlet.try_lock() else { return false };
+        outlet.write_through(&mut self.session())
+    }
+
+    /// The socket. Locked before the session.
+    pub(crate) fn outlet(&self) -> MutexGuard<'_, Outlet> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Called by the driver before it looks at the session: changes from here on wake it again.

@@ -55,11 +55,13 @@ pub(crate) struct Socket {
     /// Bytes given to the stream since everything was last with the operating system.
     unflushed: usize,
     flushed: bool,
+    /// A write has failed, which was not told yet.
+    broken: Option<End>,
 }
 
 impl Socket {
     pub(crate) fn new(attempt: Attempt, stream: WebSocket) -> Self {
-        Self { attempt, stream, queue: VecDeque::new(), queued: 0, unflushed: 0, flushed: true }
+        Self { attempt, stream, queue: VecDeque::new(), queued: 0, unflushed: 0, flushed: true, broken: None }
     }
 
     pub(crate) fn send(&mut self, frame: Frame) {
@@ -72,8 +74,16 @@ impl Socket {
         self.queued + self.unflushed
     }
 
+    /// Has the next [`poll_write`](Self::poll_write) tell why a write has failed.
+    pub(crate) fn broke(&mut self, end: End) {
+        self.broken = Some(end);
+    }
+
     /// Writes as much as goes. Ready with `true` when the last of it is with the operating system, once.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, End>> {
+        if let Some(end) = self.broken.take() {
+            return Poll::Ready(Err(end));
+        }
         let mut stream = Pin::new(&mut self.stream);
         while !self.queue.is_empty() {
             match stream.as_mut().poll_ready(cx) {

@@ -1,5 +1,8 @@
-use realtime_client::{Config, Data, Driver, Event, Handle, Host, RequestId, Text, Transport};
+use futures_util::StreamExt;
+use realtime_client::{Config, Data, Driver, Event, Handle, Host, Protocol, RequestId, Status, Text, Transport};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_tungstenite::accept_async;
 
 use crate::support::{server, within};
 
@@ -37,4 +40,62 @@ async fn corked_sends_go_in_order_also_where_nobody_pulls_the_cork() {
     for n in 30..=40 {
         assert_eq!(within(told.recv()).await, Some(RequestId(n)));
     }
+}
+
+/// Here the driver gets no turn between the sends and what the peer reads of them: the test thread is its runtime.
+#[test]
+fn a_send_that_writes_through_needs_no_turn_of_the_driver() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (peer, client) = (runtime(), runtime());
+    let listener = peer.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+
+    let (receipts, mut told) = mpsc::unbounded_channel();
+    let handle = {
+        let _context = client.enter();
+        let mut config = Config::new(url);
+        config.protocol = Protocol::Plain;
+        Driver::spawn(config, Transport::default(), Receipts(receipts)).unwrap()
+    };
+    handle.connect().unwrap();
+    let (opened, mut socket) = mpsc::unbounded_channel();
+    let reader = std::thread::spawn(move || {
+        peer.block_on(async {
+            let (stream, _) = within(listener.accept()).await.unwrap();
+            let mut socket = within(accept_async(stream)).await.unwrap();
+            opened.send(()).unwrap();
+            let mut read = Vec::new();
+            while let Some(Ok(message)) = within(socket.next()).await {
+                read.extend(message.into_text().ok().filter(|text| text.contains("channel_message")));
+            }
+            read
+        })
+    });
+    client.block_on(async {
+        within(socket.recv()).await;
+        within(async {
+            while handle.status() != Status::Connected {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    });
+    assert!(!handle.is_closed());
+    let room = handle.channel("room").unwrap();
+    // What the calls so far have left to do.
+    client.block_on(tokio::task::yield_now());
+
+    handle.write_through(true);
+    let publish = |number| handle.publish(RequestId(number), room, Text::from("n"), Data::Json("1".into())).unwrap();
+    publish(1);
+    handle.cork();
+    (2..=5).for_each(publish);
+    handle.uncork();
+    handle.hold();
+    (6..=9).for_each(publish);
+    handle.uncork();
+    // The driver drops its socket with everything that it may still have to write.
+    drop(client);
+    assert_eq!(reader.join().unwrap().len(), 9);
+    assert!(told.try_recv().is_err());
 }

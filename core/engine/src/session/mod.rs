@@ -32,7 +32,7 @@ use crate::stats::{Quality, Stats};
 use crate::status::{ChannelState, Status};
 use crate::time::Timestamp;
 use crate::timers::{Timer, Timers};
-use crate::wire::{Limits, Position, Stream, validate_name};
+use crate::wire::{Frame, Limits, Position, Stream, validate_name};
 
 /// Where the connection stands. Each phase but the first and the last has one thing that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,16 +355,34 @@ impl Session {
 
     /// The next thing to do; `None` where there is nothing until the next call.
     pub fn poll(&mut self) -> Option<Output> {
+        self.look();
+        if self.outputs.is_empty() && self.outbox.budget().take_writable() {
+            self.outputs.push_back(Output::Event(Event::Writable));
+        }
+        self.outputs.pop_front()
+    }
+
+    /// The next frame to send, where it is the next output: for who can write it at once. Everything else is left for
+    /// [`poll`](Self::poll).
+    pub fn poll_send(&mut self) -> Option<(Attempt, Frame)> {
+        self.look();
+        match self.outputs.pop_front()? {
+            Output::Send { attempt, frame } => Some((attempt, frame)),
+            other => {
+                self.outputs.push_front(other);
+                None
+            }
+        }
+    }
+
+    /// Looks for something to say, where nothing is waiting to be said.
+    fn look(&mut self) {
         if self.outputs.is_empty() {
             self.recorder.polled();
             self.settle_changes();
             std::mem::take(&mut self.tracking_changed).into_iter().for_each(|id| self.settle_tracking(id));
             self.write();
         }
-        if self.outputs.is_empty() && self.outbox.budget().take_writable() {
-            self.outputs.push_back(Output::Event(Event::Writable));
-        }
-        self.outputs.pop_front()
     }
 
     /// Takes all that [`poll`](Self::poll) would return before the session has to look again for something to say; whether there
@@ -379,6 +397,11 @@ impl Session {
             outputs.append(&mut self.outputs);
         }
         true
+    }
+
+    /// Whether it matters to the session when what was sent is with the operating system: [`Input::Flushed`].
+    pub fn awaits_flush(&self) -> bool {
+        self.dialect == Dialect::Plain
     }
 
     /// Whether the last call has left something to poll for. What waits for its turn, as sends do, does not count.
