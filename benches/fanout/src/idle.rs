@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::dialect::{Dialect, Heard, QUIET, ROOM};
@@ -16,8 +16,10 @@ use crate::socket::Socket;
 use crate::template;
 
 const SCRATCH: usize = 64 << 10;
+/// Connections that are in their handshake.
+const AT_A_TIME: usize = 32;
 /// Nothing may take so long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens them, keeps them over some signs of life, and sends one message to all at the end.
 pub(crate) async fn run(
@@ -29,24 +31,25 @@ pub(crate) async fn run(
 ) -> io::Result<Value> {
     let scratch = Rc::new(RefCell::new(vec![0; SCRATCH]));
     let (news, heard) = mpsc::unbounded_channel();
-    let (beat, beating) = watch::channel(0);
+    let doors = Rc::new(Semaphore::new(AT_A_TIME));
     let mut tasks = JoinSet::new();
     let mut roll = Roll { heard, alive: vec![0; connections], messages: vec![0; connections] };
     let begun = Instant::now();
     for client in 0..connections {
-        let socket = Socket::open(dialect, server, client, ROOM).await?;
-        tasks.spawn_local(hold(client, socket, dialect, scratch.clone(), news.clone(), beating.clone()));
+        let idle = Idle { client, dialect, pause, scratch: scratch.clone(), news: news.clone() };
+        let doors = doors.clone();
+        tasks.spawn_local(async move {
+            let door = doors.acquire().await;
+            let socket = Socket::open(dialect, server, client, ROOM).await?;
+            drop(door);
+            idle.hold(socket).await
+        });
     }
     roll.call(News::Alive, 1, &mut tasks).await?;
     let opened = begun.elapsed().as_secs_f64();
     say("open")?;
-    for number in 1..=beats {
-        tokio::time::sleep(pause).await;
-        if dialect.beat().is_some() {
-            beat.send_replace(number);
-        }
-        roll.call(News::Alive, 1 + number, &mut tasks).await?;
-    }
+    roll.alive.fill(0);
+    roll.call(News::Alive, beats, &mut tasks).await?;
     let held = begun.elapsed().as_secs_f64() - opened;
     say("held")?;
 
@@ -119,32 +122,36 @@ impl Roll {
     }
 }
 
-async fn hold(
+/// A connection that does nothing.
+struct Idle {
     client: usize,
-    mut socket: Socket,
     dialect: Dialect,
+    pause: Duration,
     scratch: Rc<RefCell<Vec<u8>>>,
     news: mpsc::UnboundedSender<(usize, News)>,
-    mut beating: watch::Receiver<u32>,
-) -> io::Result<()> {
-    loop {
-        let turn = std::future::poll_fn(|cx| {
-            socket.poll(cx, &mut scratch.borrow_mut(), |heard, message, _| {
-                let news_of_it = match heard {
-                    Heard::Answer | Heard::Beat(_) => News::Alive,
-                    Heard::Delivered if template::sequence(message) == Some(0) => News::Message,
-                    Heard::Delivered => {
-                        return Err(io::Error::other("another message came than the one that was sent"));
-                    }
-                    Heard::Reply(_) | Heard::Nothing => return Ok(()),
-                };
-                let _ = news.send((client, news_of_it));
-                Ok(())
-            })
-        });
-        tokio::select! {
-            turned = turn => turned?,
-            Ok(()) = beating.changed() => socket.out.extend(dialect.beat().unwrap_or_default()),
+}
+
+impl Idle {
+    async fn hold(self, mut socket: Socket) -> io::Result<()> {
+        let mut beat = tokio::time::interval(self.pause);
+        beat.reset();
+        loop {
+            let turn = std::future::poll_fn(|cx| {
+                socket.poll(cx, &mut self.scratch.borrow_mut(), |heard, message, _| {
+                    let news = match heard {
+                        Heard::Answer | Heard::Beat(_) => News::Alive,
+                        Heard::Delivered if template::sequence(message) == Some(0) => News::Message,
+                        Heard::Delivered => return Err(io::Error::other("a message came that was not sent")),
+                        Heard::Reply(_) | Heard::Nothing => return Ok(()),
+                    };
+                    let _ = self.news.send((self.client, news));
+                    Ok(())
+                })
+            });
+            tokio::select! {
+                turned = turn => turned?,
+                _ = beat.tick() => socket.out.extend(self.dialect.beat().unwrap_or_default()),
+            }
         }
     }
 }

@@ -1,49 +1,36 @@
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::{Sink, Stream};
-use realtime_engine::wire::{CloseCode, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::link::{Close, Link};
 use super::shared::Shared;
-use super::stream::Counted;
+use super::socket::{self, Socket, with_frames};
 use crate::hub::{ConnectionId, Input};
 
-/// Frames that are handed to the hub under one lock.
-const BATCH_FRAMES: usize = 64;
-/// Bytes that are handed to the hub under one lock.
-const BATCH_BYTES: usize = 256 << 10;
 /// How often a blocked socket that takes something is told to the hub.
 const PROGRESS: Duration = Duration::from_millis(500);
 /// How long the close handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What WebSockets are set to. Frames over the limit are read up to twice of it, to be answered.
-pub(super) fn websocket_config(limit: u64) -> WebSocketConfig {
-    let largest = usize::try_from(limit).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(1024);
-    WebSocketConfig::default().read_buffer_size(8 << 10).max_message_size(Some(largest)).max_frame_size(Some(largest))
+/// The largest message that is read. Those over the limit are read up to twice of it, to be answered.
+pub(super) fn largest(limit: u64) -> u64 {
+    limit.saturating_mul(2).saturating_add(1024)
 }
 
 /// Moves frames between a socket and the hub, in one task, reading and writing at once.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
-    socket: WebSocketStream<Counted<S>>,
+    socket: Socket<S>,
     shared: Arc<Shared>,
     id: ConnectionId,
     link: Arc<Link>,
-    /// Frames on their way in one of the two directions.
-    inward: Vec<Frame>,
-    outward: Vec<Frame>,
     reading: bool,
-    flushing: bool,
+    /// Nothing was read yet: something may have come with the handshake.
+    fresh: bool,
     blocked: Option<Blocked>,
 }
 
@@ -58,54 +45,35 @@ struct Blocked {
 enum End {
     /// The hub wants it.
     Close(Close),
-    /// The peer is gone.
-    Gone,
+    /// The peer wants it, or does not speak as it should.
+    Peer(socket::End),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(
-        socket: WebSocketStream<Counted<S>>,
-        shared: Arc<Shared>,
-        id: ConnectionId,
-        link: Arc<Link>,
-    ) -> Self {
-        Self {
-            socket,
-            shared,
-            id,
-            link,
-            inward: Vec::new(),
-            outward: Vec::new(),
-            reading: true,
-            flushing: false,
-            blocked: None,
-        }
+    pub(super) fn new(socket: Socket<S>, shared: Arc<Shared>, id: ConnectionId, link: Arc<Link>) -> Self {
+        Self { socket, shared, id, link, reading: true, fresh: true, blocked: None }
     }
 
     /// Serves the connection to its end.
     pub(super) async fn run(mut self) {
-        match std::future::poll_fn(|cx| self.poll(cx)).await {
-            End::Gone => {}
-            End::Close(close) => {
-                tracing::debug!(connection = self.id.0, code = close.0.0, reason = %close.1, "closing");
-                let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.close(close)).await;
-            }
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        if !matches!(end, End::Peer(socket::End::Gone)) {
+            // Of its own, since few connections are at their end.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, Box::pin(self.end(end))).await;
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.link.register(cx);
         loop {
-            if self.flushing && self.poll_flush(cx).is_err() {
-                return Poll::Ready(End::Gone);
+            if self.socket.is_waiting() && self.poll_flush(cx).is_err() {
+                return Poll::Ready(End::Peer(socket::End::Gone));
             }
             if let Some(close) = self.link.take_close() {
                 return Poll::Ready(End::Close(close));
             }
-            if !self.flushing && self.link.take_ready() {
-                if self.pull().is_err() {
-                    return Poll::Ready(End::Gone);
-                }
+            if !self.socket.is_waiting() && self.link.take_ready() {
+                self.pull();
                 continue;
             }
             if !self.reading {
@@ -113,61 +81,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.poll_read(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => {}
-                Poll::Ready(Some(end)) => return Poll::Ready(end),
+                // What arrived has made the hub say something, most of the time: look before going to sleep.
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(End::Peer(end)),
             }
         }
     }
 
     /// Reads what is there and hands it to the hub at once.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
-        let mut bytes = 0;
-        let mut end = None;
-        let mut pending = false;
-        while self.inward.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
-            match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Pending => {
-                    pending = true;
-                    break;
-                }
-                Poll::Ready(Some(Ok(message))) => {
-                    if let Some(frame) = from_message(message) {
-                        bytes += frame.len();
-                        self.inward.push(frame);
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    end = Some(close_for(&error).map_or(End::Gone, End::Close));
-                    break;
-                }
-                Poll::Ready(None) => {
-                    end = Some(End::Gone);
-                    break;
-                }
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), socket::End>> {
+        with_frames(|frames| {
+            let read = match std::mem::take(&mut self.fresh) {
+                true => Poll::Ready(self.socket.read_rest(frames)),
+                false => self.socket.poll_read(cx, frames),
+            };
+            if !frames.is_empty() {
+                self.reading = self.shared.frames(self.id, frames);
             }
-        }
-        if !self.inward.is_empty() {
-            self.reading = self.shared.frames(self.id, &mut self.inward);
-        }
-        match end {
-            Some(end) => Poll::Ready(Some(end)),
-            // What arrived has made the hub say something, most of the time: look before going to sleep.
-            None if pending && bytes == 0 => Poll::Pending,
-            None => Poll::Ready(None),
-        }
+            read
+        })
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        match Pin::new(&mut self.socket).poll_flush(cx) {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.socket.poll_flush(cx) {
             Poll::Ready(flushed) => {
-                self.flushing = false;
                 if self.blocked.take().is_some() {
                     self.shared.with(|hub, now| hub.handle(now, Input::Unblocked { connection: self.id }));
                 }
                 flushed
             }
             Poll::Pending => {
-                let written = self.socket.get_ref().written();
+                let written = self.socket.written();
                 let tell = match &self.blocked {
                     None => true,
                     Some(blocked) => written > blocked.written && blocked.told.elapsed() >= PROGRESS,
@@ -182,27 +126,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Takes what the hub has for the socket.
-    fn pull(&mut self) -> Result<(), Error> {
-        let (more, reading) = self.shared.pull(self.id, &mut self.outward);
-        self.reading = reading;
-        if more {
-            self.link.ready();
-        }
-        for frame in self.outward.drain(..) {
-            Pin::new(&mut self.socket).start_send(to_message(frame))?;
-            self.flushing = true;
-        }
-        Ok(())
+    fn pull(&mut self) {
+        with_frames(|frames| {
+            let (more, reading) = self.shared.pull(self.id, frames);
+            self.reading = reading;
+            if more {
+                self.link.ready();
+            }
+            frames.drain(..).for_each(|frame| self.socket.send(frame));
+        });
     }
 
-    /// Sends the answers that still wait, then the close frame, and waits for the peer's.
-    async fn close(&mut self, (code, reason): Close) {
-        let _ = self.pull();
-        let frame = CloseFrame { code: code.0.into(), reason: short(&reason) };
-        if self.socket.close(Some(frame)).await.is_err() {
+    /// Says goodbye, and waits until the peer has read it.
+    async fn end(&mut self, end: End) {
+        let close = match &end {
+            End::Close(close) => Some(close.clone()),
+            End::Peer(socket::End::Broken(error)) => Some(error.close()),
+            End::Peer(socket::End::Goodbye(close)) => close.clone(),
+            End::Peer(socket::End::Gone) => return,
+        };
+        if let Some((code, reason)) = &close {
+            tracing::debug!(connection = self.id.0, code = code.0, %reason, "closing");
+        }
+        if let End::Close(_) = end {
+            // The answers that still wait.
+            self.pull();
+        }
+        self.socket.send_close(close.as_ref());
+        if poll_fn(|cx| self.socket.poll_flush(cx)).await.is_err() {
             return;
         }
-        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_next(cx)).await {}
+        match end {
+            // Until its own close has come, or it is gone.
+            End::Close(_) => {
+                while poll_fn(|cx| with_frames(|frames| self.socket.poll_read(cx, frames))).await.is_ok() {}
+            }
+            // What it still sends must not make the system drop what it has not read yet.
+            End::Peer(socket::End::Broken(_)) if poll_fn(|cx| self.socket.poll_shutdown(cx)).await.is_ok() => {
+                poll_fn(|cx| self.socket.poll_discard(cx)).await;
+            }
+            End::Peer(_) => {}
+        }
     }
 }
 
@@ -210,44 +174,4 @@ impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         self.shared.closed(self.id);
     }
-}
-
-/// What the peer is told about a frame that cannot be read; `None` where it is gone anyway.
-fn close_for(error: &Error) -> Option<Close> {
-    match error {
-        Error::Capacity(_) => Some((CloseCode::TOO_BIG, "the frame is too large".into())),
-        Error::Utf8(_) => Some((CloseCode(1007), "the text is not UTF-8".into())),
-        Error::Protocol(error) => Some((CloseCode(1002), error.to_string().into())),
-        _ => None,
-    }
-}
-
-fn from_message(message: Message) -> Option<Frame> {
-    match message {
-        Message::Text(text) => Some(Frame::Text(text.into())),
-        Message::Binary(bytes) => Some(Frame::Binary(bytes)),
-        Message::Ping(bytes) => Some(Frame::Ping(bytes)),
-        Message::Pong(bytes) => Some(Frame::Pong(bytes)),
-        Message::Close(_) | Message::Frame(_) => None,
-    }
-}
-
-/// Text of the hub is UTF-8 by construction: it goes as a raw frame, which is not checked again.
-fn to_message(frame: Frame) -> Message {
-    let data = |bytes: Bytes, kind| Message::Frame(frame::Frame::message(bytes, OpCode::Data(kind), true));
-    match frame {
-        Frame::Text(bytes) => data(bytes, Data::Text),
-        Frame::Binary(bytes) => data(bytes, Data::Binary),
-        Frame::Pong(bytes) => Message::Pong(bytes),
-        _ => Message::Ping(Bytes::new()),
-    }
-}
-
-/// A close frame holds 123 bytes of text.
-fn short(reason: &str) -> Utf8Bytes {
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason[..end].into()
 }

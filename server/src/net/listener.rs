@@ -9,13 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::connection::{Connection, websocket_config};
+use super::connection::{Connection, largest};
 use super::handshake;
 use super::shared::Shared;
-use super::stream::Counted;
+use super::socket::Socket;
+use crate::config::Tls;
 
 /// Sockets beside the connections that may be in their handshake.
 const HANDSHAKES: usize = 1024;
@@ -79,23 +78,30 @@ impl Listener {
     }
 }
 
+/// Serves a socket to its end. The handshakes are boxed: a connection that is open does not pay for the room that they took.
 async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     bound_unsent(&stream);
-    let served = match &shared.config.tls {
-        None => upgrade(stream, shared).await,
-        Some(tls) => {
-            let accept = TlsAcceptor::from(tls.config.clone()).accept(stream);
-            match tokio::time::timeout(shared.config.hub.handshake_timeout, accept).await {
-                Ok(Ok(stream)) => upgrade(stream, shared).await,
-                Ok(Err(error)) => Err(error),
-                Err(error) => Err(error.into()),
-            }
-        }
+    let served = match shared.config.tls.clone() {
+        None => match Box::pin(upgrade(stream, shared)).await {
+            Ok(Some(connection)) => Ok(connection.run().await),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        },
+        Some(tls) => Box::pin(serve_tls(stream, shared, tls)).await,
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "no connection came of it");
     }
+}
+
+async fn serve_tls(stream: TcpStream, shared: Arc<Shared>, tls: Tls) -> io::Result<()> {
+    let accept = Box::pin(TlsAcceptor::from(tls.config).accept(stream));
+    let stream = tokio::time::timeout(shared.config.hub.handshake_timeout, accept).await??;
+    if let Some(connection) = Box::pin(upgrade(stream, shared)).await? {
+        connection.run().await;
+    }
+    Ok(())
 }
 
 /// Lets the kernel hold little that has not been sent. With megabytes in its buffer, a slow peer would look stuck for as long as
@@ -108,12 +114,13 @@ fn bound_unsent(stream: &TcpStream) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn bound_unsent(_: &TcpStream) {}
 
-async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, shared: Arc<Shared>) -> io::Result<()> {
-    let Some(upgrade) = handshake::accept(&mut stream, &shared).await? else { return Ok(()) };
-    let config = websocket_config(shared.config.hub.limits.frame);
-    let socket =
-        WebSocketStream::from_partially_read(Counted::new(stream), upgrade.rest, Role::Server, Some(config)).await;
+/// Makes a connection of a stream; `None` where it was answered otherwise.
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    shared: Arc<Shared>,
+) -> io::Result<Option<Connection<S>>> {
+    let Some(upgrade) = handshake::accept(&mut stream, &shared).await? else { return Ok(None) };
+    let socket = Socket::new(stream, upgrade.rest, largest(shared.config.hub.limits.frame));
     let (id, link) = shared.open(upgrade.dialect, upgrade.identity);
-    Connection::new(socket, shared, id, link).run().await;
-    Ok(())
+    Ok(Some(Connection::new(socket, shared, id, link)))
 }

@@ -2,11 +2,12 @@
 
 mod clock;
 mod connection;
+mod frames;
 mod handshake;
 mod link;
 mod listener;
 mod shared;
-mod stream;
+mod socket;
 mod writer;
 
 pub(crate) use listener::Listener;

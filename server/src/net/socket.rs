@@ -1,0 +1,222 @@
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use realtime_engine::wire::Frame;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::frames::{Decoder, FrameError, Incoming, Outgoing};
+use super::link::Close;
+
+/// Bytes that are read at once, or joined for one write.
+const SCRATCH: usize = 64 << 10;
+/// A body of this size is written from where it lies.
+const LARGE: usize = 16 << 10;
+/// Room for frames that a connection keeps although it has none.
+const FEW: usize = 8;
+
+thread_local! {
+    /// What the sockets of a thread read into, and join small frames in: none has a buffer of its own.
+    static BYTES: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
+    static FRAMES: Cell<Vec<Frame>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends a list for frames, which is empty.
+pub(super) fn with_frames<R>(act: impl FnOnce(&mut Vec<Frame>) -> R) -> R {
+    let mut frames = FRAMES.take();
+    let result = act(&mut frames);
+    frames.clear();
+    FRAMES.set(frames);
+    result
+}
+
+/// A WebSocket: frames over a stream of bytes. Holds memory only for what is not whole, and for what the peer does not take.
+#[derive(Debug)]
+pub(super) struct Socket<S> {
+    stream: S,
+    decoder: Decoder,
+    /// The begin of a frame that is not whole yet.
+    input: Vec<u8>,
+    outgoing: VecDeque<Outgoing>,
+    /// How much of the first one is written.
+    begun: usize,
+    /// The answer to the newest ping; older ones need none.
+    pong: Option<Bytes>,
+    written: u64,
+}
+
+/// Why there is nothing more to read.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The peer is gone.
+    Gone,
+    /// The peer says goodbye. It gets the same.
+    Goodbye(Option<Close>),
+    /// What it sends cannot be read.
+    Broken(FrameError),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// Takes over a stream after its handshake, with what came behind that. Messages over `largest` bytes are not read.
+    pub(super) fn new(stream: S, rest: Vec<u8>, largest: u64) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::new(largest),
+            input: rest,
+            outgoing: VecDeque::new(),
+            begun: 0,
+            pong: None,
+            written: 0,
+        }
+    }
+
+    /// How many bytes the stream has taken, so that a slow peer can be told from a stuck one.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Reads once, and adds what is whole; pings are answered with the next flush. Ready where something came, or where nothing
+    /// will any more.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), End>> {
+        BYTES.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            let fresh = buffer.filled_mut();
+            if read.is_err() || fresh.is_empty() {
+                return Poll::Ready(Err(End::Gone));
+            }
+            if self.input.is_empty() {
+                let taken = self.take(fresh, frames)?;
+                self.input.extend_from_slice(&fresh[taken..]);
+            } else {
+                self.input.extend_from_slice(fresh);
+                self.read_rest(frames)?;
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Adds what came whole with the handshake.
+    pub(super) fn read_rest(&mut self, frames: &mut Vec<Frame>) -> Result<(), End> {
+        let mut input = std::mem::take(&mut self.input);
+        let taken = self.take(&mut input, frames)?;
+        // Where all is read, the memory goes too.
+        if taken < input.len() {
+            input.drain(..taken);
+            self.input = input;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, input: &mut [u8], frames: &mut Vec<Frame>) -> Result<usize, End> {
+        let mut taken = 0;
+        while let Some((incoming, size)) = self.decoder.decode(&mut input[taken..]).map_err(End::Broken)? {
+            taken += size;
+            match incoming {
+                Incoming::Frame(frame) => {
+                    if let Frame::Ping(bytes) = &frame {
+                        self.pong = Some(bytes.clone());
+                    }
+                    frames.push(frame);
+                }
+                Incoming::Part => {}
+                Incoming::Close(code) => return Err(End::Goodbye(code.map(|code| (code, "".into())))),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Whether something waits to be flushed.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.outgoing.is_empty() || self.pong.is_some()
+    }
+
+    /// Takes a frame; [`poll_flush`](Self::poll_flush) writes it.
+    pub(super) fn send(&mut self, frame: Frame) {
+        self.outgoing.push_back(Outgoing::new(frame));
+    }
+
+    /// Takes the last frame.
+    pub(super) fn send_close(&mut self, close: Option<&Close>) {
+        self.outgoing.push_back(Outgoing::close(close));
+    }
+
+    /// Writes what waits, in as few calls as there can be.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let Some(first) = self.outgoing.front() else {
+                let Some(pong) = self.pong.take() else { break };
+                self.send(Frame::Pong(pong));
+                continue;
+            };
+            let stream = Pin::new(&mut self.stream);
+            let written = if first.body().len() >= LARGE {
+                let (header, body) = (first.header(), &first.body()[..]);
+                let (header, body) = match self.begun.checked_sub(header.len()) {
+                    None => (&header[self.begun..], body),
+                    Some(begun) => (&[][..], &body[begun..]),
+                };
+                stream.poll_write_vectored(cx, &[IoSlice::new(header), IoSlice::new(body)])
+            } else {
+                BYTES.with_borrow_mut(|scratch| {
+                    let size = join(&self.outgoing, scratch);
+                    stream.poll_write(cx, &scratch[self.begun..size])
+                })
+            };
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.advance(written),
+            }
+        }
+        if self.outgoing.capacity() > FEW {
+            self.outgoing.shrink_to(FEW);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.written += written as u64;
+        self.begun += written;
+        while let Some(first) = self.outgoing.front()
+            && self.begun >= first.len()
+        {
+            self.begun -= first.len();
+            self.outgoing.pop_front();
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Reads to the end, whatever it is.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        BYTES.with_borrow_mut(|scratch| {
+            loop {
+                let mut buffer = ReadBuf::new(scratch);
+                let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+                if read.is_err() || buffer.filled().is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+        })
+    }
+}
+
+/// Copies small frames one behind the other; there is room for the first.
+fn join(frames: &VecDeque<Outgoing>, scratch: &mut [u8]) -> usize {
+    let mut size = 0;
+    for frame in frames.iter().take_while(|frame| frame.body().len() < LARGE) {
+        let end = size + frame.len();
+        let Some(place) = scratch.get_mut(size..end) else { break };
+        let (header, body) = place.split_at_mut(frame.header().len());
+        header.copy_from_slice(frame.header());
+        body.copy_from_slice(frame.body());
+        size = end;
+    }
+    size
+}
