@@ -84,7 +84,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     bound_unsent(&stream);
     let served = match shared.config.tls.clone() {
         None => match Box::pin(upgrade(stream, shared)).await {
-            Ok(Some(connection)) => Ok(connection.run().await),
+            Ok(Some(connection)) => return connection.run().await,
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         },
