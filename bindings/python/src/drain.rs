@@ -63,20 +63,16 @@ impl<'py> Drain<'_, 'py> {
                 Kind::Direct => self.message(batch, record, DIRECT)?,
                 Kind::Receipt => self.receipt(batch, record)?,
                 Kind::SendFailed => {
-                    let error = json::decode(self.py, batch.payload(record))?;
+                    let error =
+                        json::decode(self.py, batch.payload(record)).or_else(|error| self.unreadable(&error))?;
                     self.client.call_method1(pyo3::intern!(self.py, "_send_failed"), (record.request, error))?;
                 }
                 Kind::Change => self.change(batch, record)?,
-                Kind::Presence => {
-                    let told = json::decode(self.py, batch.payload(record))?;
-                    let method = pyo3::intern!(self.py, "_presence");
-                    let deferred = self.client.call_method1(method, (record.channel, told, record.size))?;
-                    self.consume(record, &deferred)?;
-                }
-                Kind::Report => {
-                    let report = json::decode(self.py, batch.payload(record))?;
-                    self.client.call_method1(pyo3::intern!(self.py, "_report"), (report,))?;
-                }
+                Kind::Presence => self.presence(batch, record)?,
+                Kind::Report => match json::decode(self.py, batch.payload(record)) {
+                    Ok(report) => drop(self.client.call_method1(pyo3::intern!(self.py, "_report"), (report,))?),
+                    Err(error) => self.undecodable(None, error)?,
+                },
                 _ => {}
             }
         }
@@ -98,11 +94,7 @@ impl<'py> Drain<'_, 'py> {
             if record.binary { Ok(PyBytes::new(self.py, payload).into_any()) } else { json::decode(self.py, payload) };
         let data = match data {
             Ok(data) => data,
-            Err(error) => {
-                let method = pyo3::intern!(self.py, "_undecodable");
-                let error = error.into_value(self.py);
-                return self.client.call_method1(method, (place(channel), error)).map(drop);
-            }
+            Err(error) => return self.undecodable(place(channel), error),
         };
         let Some(route) = route else {
             let event = event.map(|event| text(self.py, event));
@@ -140,8 +132,41 @@ impl<'py> Drain<'_, 'py> {
         }
     }
 
+    /// What is JSON may still be nested deeper than Python reads.
+    fn undecodable(&self, channel: Option<u32>, error: PyErr) -> PyResult<()> {
+        let method = pyo3::intern!(self.py, "_undecodable");
+        self.client.call_method1(method, (channel, error.into_value(self.py))).map(drop)
+    }
+
+    /// The failure of a send that cannot be read: it ends all the same.
+    fn unreadable(&self, error: &PyErr) -> PyResult<Bound<'py, PyAny>> {
+        let report = PyDict::new(self.py);
+        report.set_item("code", "malformed")?;
+        report.set_item("message", format!("it was refused, for a reason that cannot be read: {error}"))?;
+        Ok(report.into_any())
+    }
+
+    fn presence(&self, batch: &Batch, record: &Record) -> PyResult<()> {
+        let told = match json::decode(self.py, batch.payload(record)) {
+            Ok(told) => told,
+            Err(error) => return self.left_out(record, error),
+        };
+        let method = pyo3::intern!(self.py, "_presence");
+        let deferred = self.client.call_method1(method, (record.channel, told, record.size))?;
+        self.consume(record, &deferred)
+    }
+
+    /// Of a stream: what cannot be read is consumed.
+    fn left_out(&self, record: &Record, error: PyErr) -> PyResult<()> {
+        self.connection.with_channels(|channels| channels.slot(record.channel).consumed += record.size);
+        self.undecodable(Some(record.channel), error)
+    }
+
     fn change(&self, batch: &Batch, record: &Record) -> PyResult<()> {
-        let shown = if record.has_record { Some(json::decode(self.py, batch.payload(record))?) } else { None };
+        let shown = match record.has_record.then(|| json::decode(self.py, batch.payload(record))).transpose() {
+            Ok(shown) => shown,
+            Err(error) => return self.left_out(record, error),
+        };
         let arguments = (
             record.channel,
             batch.event(record).map(|id| text(self.py, id)),

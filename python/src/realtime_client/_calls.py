@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from typing import Any
 
 from ._emitter import Emitter, Listener
-from ._errors import RealtimeError
+from ._errors import RealtimeError, describe
 from ._ordered import Ordered, Ticket
 from ._stalls import Place, Stalls
 
@@ -48,7 +47,7 @@ class Calls:
 
     def failed(self, failure: BaseException) -> None:
         """Reports what a handler has raised."""
-        error = RealtimeError("handler_failed", f"a handler raised {type(failure).__name__}: {failure}")
+        error = RealtimeError("handler_failed", f"a handler raised {describe(failure)}")
         error.__cause__ = failure
         self.error(error)
 
@@ -73,7 +72,9 @@ class Calls:
             return
         try:
             result = listener.call(arguments)
-        except (Exception, asyncio.CancelledError) as failure:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as failure:
             self._stalls.settle(place)
             ordered.failed(failure)
         else:

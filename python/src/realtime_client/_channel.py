@@ -128,7 +128,9 @@ class RealtimeChannel(Emitter):
         if self._client._ended is not None:
             raise self._client._ended._copy()
         link.native.subscribe(self._name)
-        self._left = False
+        if self._left:
+            self._left = False
+            self._refresh_routes()
         if self._state in _DOWN:
             self._state, self._error = ChannelState.SUBSCRIBING, None
         return self._until_ready()
@@ -143,12 +145,17 @@ class RealtimeChannel(Emitter):
         return self._until_ready()
 
     def unsubscribe(self) -> Pending[None]:
-        """Ends the subscription, and every iteration; await it to know that the server has let it go. Idempotent."""
+        """Ends the subscription, and every iteration; await it to know that the server has let it go. Idempotent.
+
+        No handler is called any more, also for messages that were here already; one that is at work goes on.
+        """
         link = self._client._bind()
         self._left, self._error = True, None
         self._fail_ready(RealtimeError("closed", f"channel {self._name!r} was unsubscribed"))
         self._end_taps(None)
         self._drop_early()
+        self._ordered.drop()
+        self._refresh_routes()
         link.native.unsubscribe(self._id)
         future = self._client._pending()
         if self._state in (ChannelState.IDLE, ChannelState.FAILED):
@@ -251,7 +258,7 @@ class RealtimeChannel(Emitter):
         link = self._client._link
         if link is None or event == "gap":
             return
-        listener = None if self._taps else self._client._only_plain(event, self)
+        listener = None if self._taps or self._left else self._client._only_plain(event, self)
         if listener is None:
             link.native.remove_route(self._id, event)
         else:
@@ -260,6 +267,8 @@ class RealtimeChannel(Emitter):
     # What the client hands on while it drains.
 
     def _deliver(self, message: Message, ticket: Ticket) -> bool:
+        if self._left:
+            return False
         event = message.event
         handled = False
         if event is not None and event != "gap":

@@ -79,3 +79,11 @@ def error_from_report(report: Mapping[str, Any]) -> RealtimeError:
         freeze(report.get("record")),
         report.get("revision"),
     )
+
+
+def describe(error: BaseException) -> str:
+    """An exception in words, also one that has none."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

@@ -57,6 +57,15 @@ class Ordered:
         if not self._active:
             self._start()
 
+    def drop(self) -> None:
+        """Forgets what waits for its turn; what is at work goes on."""
+        jobs, self._jobs = self._jobs, deque()
+        for job, _, ticket, _ in jobs:
+            if inspect.iscoroutine(job):
+                job.close()
+            if ticket is not None:
+                ticket.release()
+
     def _start(self) -> None:
         self._active = True
         steps = Steps(self._run(), self._stalls, lambda: self._running)
@@ -79,6 +88,10 @@ class Ordered:
                 if worker.is_cancelling():
                     raise
                 # The handler's own: something that it awaited was cancelled.
+                self.failed(error)
+            except (KeyboardInterrupt, SystemExit, GeneratorExit):
+                raise
+            except BaseException as error:
                 self.failed(error)
             finally:
                 self._stalls.settle(self._running)

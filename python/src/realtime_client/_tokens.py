@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Awaitable
 from typing import Any
 
+from ._errors import describe
 from ._options import TokenProvider
 from ._realtime import Connection
 
@@ -40,7 +41,7 @@ async def _await(request: int, native: Connection, awaitable: Awaitable[Any]) ->
 
 
 def _answer(request: int, native: Connection, token: Any, error: Exception | None = None) -> None:
-    failure = None if error is None else f"{type(error).__name__}: {error}"
+    failure = None if error is None else describe(error)
     if token is not None and not isinstance(token, str):
         token, failure = None, f"it returned {type(token).__name__}, not a string"
     native.answer_token(request, token, failure)
