@@ -1,4 +1,4 @@
-"""What happens in the middle of a batch: handlers that raise, leave, come and go; bad payloads; sizes over the bound."""
+"""What happens in the middle of a batch: handlers that raise, leave, come and go; bad payloads; sizes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,18 @@ def numbers(count: int) -> bytes:
 class World:
     """A client of a peer that answers subscriptions, and sends what it is told."""
 
-    def __init__(self, client: WebSocketClient, channels: Sequence[RealtimeChannel], connection: Connection) -> None:
+    def __init__(
+        self,
+        client: WebSocketClient,
+        channels: Sequence[RealtimeChannel],
+        connection: Connection,
+        mutated: asyncio.Event,
+    ) -> None:
         self.client = client
         self.channels = channels
         self.channel = channels[0]
         self.errors = Heard(client, "error")
+        self.mutated = mutated
         self._after = Heard(client, "after")
         self._connection = connection
 
@@ -51,6 +58,7 @@ class World:
 @asynccontextmanager
 async def world(*names: str) -> AsyncIterator[World]:
     connected: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
+    mutated = asyncio.Event()
 
     async def behave(connection: Connection) -> None:
         await connection.accept("realtime.v1")
@@ -66,6 +74,8 @@ async def world(*names: str) -> AsyncIterator[World]:
                     await connection.send({"type": "subscribed", **answer, "epoch": "e", "offset": 0})
                 elif message["type"] == "unsubscribe":
                     await connection.send({"type": "unsubscribed", **answer})
+                elif message["type"] == "mutate":
+                    mutated.set()
                 elif message["type"] == "publish":
                     await connection.send({"type": "receipt", "id": message["id"], "epoch": "e", "offset": 1000})
 
@@ -73,7 +83,7 @@ async def world(*names: str) -> AsyncIterator[World]:
         channels = [client.channel(name) for name in names or ("room",)]
         for channel in channels:
             await channel.subscribe()
-        yield World(client, channels, await connected)
+        yield World(client, channels, await connected, mutated)
 
 
 class Untold(Exception):
@@ -263,7 +273,7 @@ async def test_a_handler_that_sends_and_one_that_opens_a_channel() -> None:
 
 async def test_payloads_that_are_no_json_fail_alone() -> None:
     deep = "[" * 900 + "]" * 900
-    # These come to the parser here, since they begin and end like a value; others are found before, and told with their gap.
+    # These come to the parser, since they begin and end like a value; others are found before, and told with their gap.
     bad = [
         "{bad}",
         "[1],[2]",
@@ -324,6 +334,7 @@ async def test_a_record_that_nests_deeper_than_any_server_allows() -> None:
 async def test_a_refusal_that_nests_deeper_than_any_server_allows() -> None:
     async with world() as here:
         changing = here.channel.collection("tasks").insert({"id": "a"})
+        await asyncio.wait_for(here.mutated.wait(), TIMEOUT)
         deep = b"[" * 50_000 + b"]" * 50_000
         refusal = b'{"type":"error","id":1,"code":"conflict","message":"no","revision":3,"record":{"id":"a","deep":'
         await here.send(refusal + deep + b"}}")
