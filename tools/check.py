@@ -150,6 +150,9 @@ def python_types_of_the_benches() -> None:
 
 def node_style_and_types() -> None:
     run("npm", "run", "--silent", "check", cwd=ROOT / "node")
+    # The benches have the peers, and no formatter, in their own environment.
+    subjects = [str(file) for folder in ("node", "fanout") for file in (ROOT / "benches" / folder).glob("*.mjs")]
+    run("npx", "prettier", "--print-width", "120", "--check", *subjects, cwd=ROOT / "node")
 
 
 def no_paths_of_a_machine() -> None:

@@ -21,7 +21,5 @@ io.on("connection", (socket) => {
   });
 });
 
-http.listen(0, "127.0.0.1", () =>
-  console.log(`ws://127.0.0.1:${http.address().port}`),
-);
+http.listen(0, "127.0.0.1", () => console.log(`ws://127.0.0.1:${http.address().port}`));
 process.on("SIGTERM", () => process.exit(0));

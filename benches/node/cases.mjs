@@ -61,7 +61,10 @@ async function receive(make, of) {
 async function send(make, of) {
   const subject = make();
   const [end, done] = deferred();
-  await subject.open(of, first((data) => done(data.seq)));
+  await subject.open(
+    of,
+    first((data) => done(data.seq)),
+  );
   const clock = start();
   await subject.sendAll(payloads(of.count));
   await last(end, of);
@@ -73,7 +76,10 @@ async function send(make, of) {
 async function request(make, of) {
   const subject = make();
   const [end, done] = deferred();
-  await subject.open(of, first((data) => done(data.seq)));
+  await subject.open(
+    of,
+    first((data) => done(data.seq)),
+  );
   const times = [];
   const clock = start();
   for (const payload of payloads(of.count)) {
@@ -98,7 +104,10 @@ async function last(end, { count }) {
 async function echo(make, of) {
   const subject = make();
   let back;
-  await subject.open(of, first((data) => back(data.seq)));
+  await subject.open(
+    of,
+    first((data) => back(data.seq)),
+  );
   let expected = FIRST;
   missing.push(() => `message ${expected}`);
   const times = [];
@@ -123,7 +132,10 @@ async function connect(make, of) {
   for (let count = 0; count < of.count; count++) {
     const subject = make();
     const begun = performance.now();
-    await subject.open(of, first(() => {}));
+    await subject.open(
+      of,
+      first(() => {}),
+    );
     times.push((performance.now() - begun) * 1000);
     await subject.close();
   }
@@ -134,9 +146,16 @@ async function connect(make, of) {
 async function idle(make, of) {
   const subjects = Array.from({ length: of.count }, make);
   const clock = start();
-  await subjects[0].open(of, first(() => {}));
+  await subjects[0].open(
+    of,
+    first(() => {}),
+  );
   const before = await resident();
-  for (const subject of subjects.slice(1)) await subject.open(of, first(() => {}));
+  for (const subject of subjects.slice(1))
+    await subject.open(
+      of,
+      first(() => {}),
+    );
   const after = await resident();
   const result = clock.stop(of.count, { idle: (after - before) / (of.count - 1) });
   await Promise.all(subjects.map((subject) => subject.close()));

@@ -5,8 +5,7 @@ import { run, sendInBursts } from "./common.mjs";
 await run(() => {
   let socket;
   const write = (message) => socket.send(JSON.stringify(message));
-  const send = (payload) =>
-    write({ type: "channel_message", payload: { channel: "room-0", event: "tick", payload } });
+  const send = (payload) => write({ type: "channel_message", payload: { channel: "room-0", event: "tick", payload } });
   return {
     async open(of, handlers) {
       socket = new WebSocket(of.url("plain"));

@@ -4,8 +4,7 @@ import { sendInBursts } from "./common.mjs";
 export const standard = (connect) => () => {
   let socket;
   const write = (message) => socket.send(JSON.stringify(message));
-  const send = (payload) =>
-    write({ type: "channel_message", payload: { channel: "room-0", event: "tick", payload } });
+  const send = (payload) => write({ type: "channel_message", payload: { channel: "room-0", event: "tick", payload } });
   return {
     async open(of, handlers) {
       socket = connect(of.url("plain"));
