@@ -215,3 +215,91 @@ fn close_frame(code: CloseCode, mut reason: String) -> Option<CloseFrame> {
     reason.truncate(end);
     (!matches!(code.0, 0..1000 | 1004..=1006 | 1015)).then(|| CloseFrame { code: code.0.into(), reason: reason.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::task::Waker;
+
+    use bytes::Bytes;
+    use tokio::io::ReadBuf;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    /// A stream that says nothing, takes everything, and keeps how much each write was.
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<usize>>>);
+
+    impl Recorder {
+        fn writes(&self) -> Vec<usize> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl AsyncRead for Recorder {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Recorder {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.lock().unwrap().push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    async fn recorded() -> (Socket, Recorder) {
+        let recorder = Recorder::default();
+        let stream: Box<dyn Io> = Box::new(recorder.clone());
+        let stream = WebSocket::from_raw_socket(stream, Role::Client, Some(web_socket_config())).await;
+        (Socket::new(Attempt(1), stream), recorder)
+    }
+
+    fn write(socket: &mut Socket) -> bool {
+        match socket.poll_write(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(all)) => all,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lone_frame_is_one_write_and_goes_at_once() {
+        let (mut socket, recorder) = recorded().await;
+        for size in [1, 100, 32 << 10, 100 << 10] {
+            socket.send(Frame::Text(Bytes::from(vec![b' '; size])));
+            assert!(write(&mut socket));
+            let writes = recorder.writes();
+            assert!(matches!(writes[..], [written] if written > size), "{size}: {writes:?}");
+            assert_eq!(socket.backlog(), 0);
+            assert!(!write(&mut socket));
+            assert!(recorder.writes().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_that_wait_share_writes() {
+        let (mut socket, recorder) = recorded().await;
+        for _ in 0..100 {
+            socket.send(Frame::Text(Bytes::from(vec![b' '; 1000])));
+        }
+        assert!(write(&mut socket));
+        assert_eq!(recorder.writes().len(), 1);
+        for _ in 0..64 {
+            socket.send(Frame::Text(Bytes::from(vec![b' '; 32 << 10])));
+        }
+        assert!(write(&mut socket));
+        let writes = recorder.writes();
+        assert!(writes.len() <= 64 / 4 + 1, "{writes:?}");
+    }
+}

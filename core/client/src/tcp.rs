@@ -70,5 +70,6 @@ mod tests {
         // `localhost` is ::1 first on many machines, where nobody listens.
         let stream = connect("localhost", port).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap().port(), port);
+        assert!(stream.nodelay().unwrap());
     }
 }

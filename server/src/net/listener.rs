@@ -80,8 +80,7 @@ impl Listener {
 
 /// Serves a socket to its end. The handshakes are boxed: a connection that is open does not pay for the room that they took.
 async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
-    let _ = stream.set_nodelay(true);
-    bound_unsent(&stream);
+    tune(&stream);
     let served = match shared.config.tls.clone() {
         None => match Box::pin(upgrade(stream, shared)).await {
             Ok(Some(connection)) => return connection.run().await,
@@ -104,6 +103,12 @@ async fn serve_tls(stream: TcpStream, shared: Arc<Shared>, tls: Tls) -> io::Resu
     Ok(())
 }
 
+/// What waits is written at once and together, so that the kernel need not wait for more.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    bound_unsent(stream);
+}
+
 /// Lets the kernel hold little that has not been sent. With megabytes in its buffer, a slow peer would look stuck for as long as
 /// a third of that takes, answers would wait behind it, and every stuck peer would cost that much memory.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -123,4 +128,21 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     let socket = Socket::new(stream, upgrade.rest, largest(shared.config.hub.limits.frame));
     let (id, link) = shared.open(upgrade.dialect, upgrade.identity);
     Ok(Some(Connection::new(socket, shared, id, link)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_waits_for_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(!stream.nodelay().unwrap());
+        tune(&stream);
+        assert!(stream.nodelay().unwrap());
+    }
 }

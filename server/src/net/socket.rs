@@ -220,3 +220,70 @@ fn join(frames: &VecDeque<Outgoing>, scratch: &mut [u8]) -> usize {
     }
     size
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A stream that says nothing, takes everything, and keeps how much each write was.
+    #[derive(Debug, Default)]
+    struct Recorder(Vec<usize>);
+
+    impl AsyncRead for Recorder {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Recorder {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            parts: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let size = parts.iter().map(|part| part.len()).sum();
+            self.0.push(size);
+            Poll::Ready(Ok(size))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// How much each write was that these frames took.
+    fn writes(frames: usize, size: usize) -> Vec<usize> {
+        let mut socket = Socket::new(Recorder::default(), Vec::new(), 1 << 20);
+        (0..frames).for_each(|_| socket.send(Frame::Text(Bytes::from(vec![b' '; size]))));
+        assert!(socket.is_waiting());
+        assert!(matches!(socket.poll_flush(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))));
+        assert!(!socket.is_waiting());
+        socket.stream.0
+    }
+
+    #[test]
+    fn a_lone_frame_is_one_write() {
+        for (size, header) in [(1, 2), (125, 2), (126, 4), (LARGE - 1, 4), (LARGE, 4), (1 << 20, 10)] {
+            assert_eq!(writes(1, size), [size + header]);
+        }
+    }
+
+    #[test]
+    fn small_frames_share_a_write_and_large_ones_have_one_each() {
+        assert_eq!(writes(100, 100), [100 * 102]);
+        assert_eq!(writes(4, LARGE), [LARGE + 4; 4]);
+        let many = writes(1000, 1000);
+        assert!(many.len() <= 1000 * 1004 / SCRATCH + 2, "{many:?}");
+        assert_eq!(many.iter().sum::<usize>(), 1000 * 1004);
+    }
+}

@@ -1,10 +1,12 @@
 use futures_util::StreamExt;
 use realtime_client::{Config, Data, Driver, Event, Handle, Host, Protocol, RequestId, Status, Text, Transport};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{server, within};
+use crate::support::{Backend, server, within};
 
 struct Receipts(mpsc::UnboundedSender<RequestId>);
 
@@ -39,6 +41,33 @@ async fn corked_sends_go_in_order_also_where_nobody_pulls_the_cork() {
     publish(40);
     for n in 30..=40 {
         assert_eq!(within(told.recv()).await, Some(RequestId(n)));
+    }
+}
+
+#[tokio::test]
+async fn a_lone_send_is_a_frame_and_a_burst_of_one_turn_is_one_too() {
+    let backend = Backend::start().await;
+    let (receipts, _told) = mpsc::unbounded_channel();
+    let handle: Handle = Driver::spawn(Config::new(backend.url()), Transport::default(), Receipts(receipts)).unwrap();
+    handle.connect().unwrap();
+    let mut peer = backend.v1_peer().await;
+    let room = handle.channel("room").unwrap();
+    let mut id = 0;
+    for burst in [1, 1, 7, 1] {
+        (0..burst).for_each(|n| {
+            handle.publish(RequestId(n), room, Text::from("n"), Data::Json("1".into())).unwrap();
+        });
+        let Some(Message::Text(frame)) = peer.next().await else { panic!("a frame") };
+        let sent: Vec<Value> = frame.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(sent.len() as u64, burst, "{frame}");
+        assert!(sent.iter().all(|message| message["type"] == "publish"));
+        let receipts: Vec<_> = (0..burst)
+            .map(|_| {
+                id += 1;
+                format!(r#"{{"type":"receipt","id":{id},"epoch":"e","offset":{id}}}"#)
+            })
+            .collect();
+        peer.send(receipts.join("\n")).await;
     }
 }
 
