@@ -22,7 +22,7 @@ from typing import Any
 
 from metric import Figure
 from report import conditions
-from run import cores
+from rounds import cores
 from subjects import BENCH, ROOT
 
 TIMEOUT = 120
