@@ -99,7 +99,7 @@ impl World {
                         assert_eq!((batch.event(record), batch.user(record)), (Some(&b"said"[..]), Some(&b"ann"[..])));
                         assert!(batch.payload(record).starts_with(b"{\"text\":"));
                         self.seen.0 += 1;
-                        self.session.consumed(NOW, Some(ChannelId(record.channel)), record.size);
+                        self.session.consumed(NOW, Some(ChannelId(record.channel)), record.size());
                     }
                     Kind::Receipt => self.seen.1 += 1,
                     _ => {}

@@ -57,15 +57,41 @@ pub struct Record {
     has_event: bool,
     has_user: bool,
     pub channel: u32,
-    pub request: u64,
-    pub offset: Option<u64>,
-    pub timestamp: Option<u64>,
+    size: u32,
+    // There may be tens of thousands of them, as many as messages wait: what is not there is `NONE`, and no batch is near 4 GiB.
+    offset: u64,
+    /// Of what came a timestamp, of what was asked for the request.
+    number: u64,
+    start: u32,
+    event_end: u32,
+    user_end: u32,
+    end: u32,
+}
+
+const NONE: u64 = u64::MAX;
+
+impl Record {
+    /// The place in the history; of a change of a collection the revision.
+    pub fn offset(&self) -> Option<u64> {
+        (self.offset != NONE).then_some(self.offset)
+    }
+
+    /// Milliseconds since the Unix epoch, of a message.
+    pub fn timestamp(&self) -> Option<u64> {
+        let came = matches!(self.kind, Kind::Message | Kind::Direct);
+        (came && self.number != NONE).then_some(self.number)
+    }
+
+    /// The number of a request, or of a change of a collection.
+    pub fn request(&self) -> u64 {
+        let asked = matches!(self.kind, Kind::Receipt | Kind::SendFailed | Kind::Change);
+        if asked { self.number } else { 0 }
+    }
+
     /// To be given back with [`Connection::consumed`](crate::Connection::consumed).
-    pub size: u64,
-    start: usize,
-    event_end: usize,
-    user_end: usize,
-    end: usize,
+    pub fn size(&self) -> u64 {
+        self.size.into()
+    }
 }
 
 /// Records in the order in which they happened, and the bytes that they refer to.
@@ -88,17 +114,21 @@ impl Batch {
 
     /// The event (of a receipt: the epoch, of a change: the id of the record), in UTF-8.
     pub fn event(&self, record: &Record) -> Option<&[u8]> {
-        record.has_event.then(|| &self.bytes[record.start..record.event_end])
+        record.has_event.then(|| self.part(record.start, record.event_end))
     }
 
     /// The verified user that published it, in UTF-8.
     pub fn user(&self, record: &Record) -> Option<&[u8]> {
-        record.has_user.then(|| &self.bytes[record.event_end..record.user_end])
+        record.has_user.then(|| self.part(record.event_end, record.user_end))
     }
 
     /// The payload: JSON, or bytes where `record.binary`.
     pub fn payload(&self, record: &Record) -> &[u8] {
-        &self.bytes[record.user_end..record.end]
+        self.part(record.user_end, record.end)
+    }
+
+    fn part(&self, start: u32, end: u32) -> &[u8] {
+        &self.bytes[start as usize..end as usize]
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -125,17 +155,17 @@ impl Batch {
         record.binary = content.is_binary();
         record.implied = message.implied;
         record.channel = message.channel.0;
-        record.offset = message.offset;
-        record.timestamp = message.timestamp;
-        record.size = message.size;
+        record.offset = message.offset.unwrap_or(NONE);
+        record.number = message.timestamp.unwrap_or(NONE);
+        record.size = short(message.size);
     }
 
     pub(crate) fn direct(&mut self, message: &DirectMessage) {
         let content = &message.content;
         let record = self.push(Kind::Direct, content.event_bytes(), None, content.payload());
         record.binary = content.is_binary();
-        record.timestamp = message.timestamp;
-        record.size = message.size;
+        record.number = message.timestamp.unwrap_or(NONE);
+        record.size = short(message.size);
     }
 
     pub(crate) fn change(&mut self, change: &Change) {
@@ -146,28 +176,28 @@ impl Batch {
         record.confirms = change.kind == ChangeKind::Confirm;
         record.initial = change.initial;
         record.local = change.local;
-        record.offset = change.revision;
-        record.request = change.version;
-        record.size = change.size;
+        record.offset = change.revision.unwrap_or(NONE);
+        record.number = change.version;
+        record.size = short(change.size);
     }
 
     pub(crate) fn presence(&mut self, change: &PresenceChange) {
         let record = self.push(Kind::Presence, None, None, &change.json);
         record.channel = change.presence.0;
-        record.size = change.size;
+        record.size = short(change.size);
     }
 
     pub(crate) fn receipt(&mut self, receipt: &realtime_engine::Receipt) {
         let epoch = receipt.epoch.as_ref().map(|epoch| epoch.as_bytes());
         let record = self.push(Kind::Receipt, epoch, None, &[]);
-        record.request = receipt.request.0;
-        record.offset = receipt.offset;
+        record.number = receipt.request.0;
+        record.offset = receipt.offset.unwrap_or(NONE);
         record.acknowledged = receipt.acknowledged;
         record.duplicate = receipt.duplicate;
     }
 
     pub(crate) fn send_failed(&mut self, request: u64, error: &str) {
-        self.push(Kind::SendFailed, None, None, error.as_bytes()).request = request;
+        self.push(Kind::SendFailed, None, None, error.as_bytes()).number = request;
     }
 
     pub(crate) fn report(&mut self, report: &str) {
@@ -175,13 +205,13 @@ impl Batch {
     }
 
     fn push(&mut self, kind: Kind, event: Option<&[u8]>, user: Option<&[u8]>, payload: &[u8]) -> &mut Record {
-        let start = self.bytes.len();
+        let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(event.unwrap_or_default());
-        let event_end = self.bytes.len();
+        let event_end = self.bytes.len() as u32;
         self.bytes.extend_from_slice(user.unwrap_or_default());
-        let user_end = self.bytes.len();
+        let user_end = self.bytes.len() as u32;
         self.bytes.extend_from_slice(payload);
-        let end = self.bytes.len();
+        let end = self.bytes.len() as u32;
         self.records.push(Record {
             kind,
             binary: false,
@@ -195,10 +225,9 @@ impl Batch {
             has_event: event.is_some(),
             has_user: user.is_some(),
             channel: 0,
-            request: 0,
-            offset: None,
-            timestamp: None,
             size: 0,
+            offset: NONE,
+            number: NONE,
             start,
             event_end,
             user_end,
@@ -208,4 +237,9 @@ impl Batch {
         let last = self.records.len() - 1;
         &mut self.records[last]
     }
+}
+
+/// Sizes are those of frames, which are far smaller.
+fn short(size: u64) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }

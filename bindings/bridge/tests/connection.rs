@@ -60,12 +60,12 @@ impl Host {
                 Kind::Message => {
                     self.payloads.push(payload.to_vec());
                     if self.consumes {
-                        self.connection.consumed(Some(record.channel), record.size);
+                        self.connection.consumed(Some(record.channel), record.size());
                     } else {
-                        self.held += record.size;
+                        self.held += record.size();
                     }
                 }
-                Kind::Receipt => self.events.push(format!("receipt {}", record.request)),
+                Kind::Receipt => self.events.push(format!("receipt {}", record.request())),
                 kind => self.events.push(format!("{kind:?} {}", String::from_utf8_lossy(payload))),
             }
         }

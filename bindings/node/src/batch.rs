@@ -110,10 +110,10 @@ impl Converter {
             row.copy_from_slice(&[
                 f64::from(flags),
                 if matches!(record.kind, Kind::Direct | Kind::Receipt) { -1.0 } else { f64::from(record.channel) },
-                record.offset.map_or(-1.0, |offset| offset as f64),
-                record.timestamp.map_or(-1.0, |timestamp| timestamp as f64),
-                record.size as f64,
-                record.request as f64,
+                record.offset().map_or(-1.0, |offset| offset as f64),
+                record.timestamp().map_or(-1.0, |timestamp| timestamp as f64),
+                record.size() as f64,
+                record.request() as f64,
             ]);
         }
         self.texts.append(&self.payloads);

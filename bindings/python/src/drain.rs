@@ -65,7 +65,7 @@ impl<'py> Drain<'_, 'py> {
                 Kind::SendFailed => {
                     let error =
                         json::decode(self.py, batch.payload(record)).or_else(|error| self.unreadable(&error))?;
-                    self.client.call_method1(pyo3::intern!(self.py, "_send_failed"), (record.request, error))?;
+                    self.client.call_method1(pyo3::intern!(self.py, "_send_failed"), (record.request(), error))?;
                 }
                 Kind::Change => self.change(batch, record)?,
                 Kind::Presence => self.presence(batch, record)?,
@@ -84,7 +84,7 @@ impl<'py> Drain<'_, 'py> {
         // Counted as consumed before anybody is called: what fails must not keep its bytes.
         let (name, route) = self.connection.with_channels(|channels| {
             let slot = channels.slot(channel);
-            slot.consumed += record.size;
+            slot.consumed += record.size();
             let route = event.and_then(|event| slot.route(event)).map(|route| route.clone_ref(self.py));
             let name = slot.name.as_ref().filter(|_| route.as_ref().is_none_or(|route| route.with_message));
             (name.map(|name| name.clone_ref(self.py)), route)
@@ -101,7 +101,7 @@ impl<'py> Drain<'_, 'py> {
             let message = self.build(batch, record, name, event, data)?;
             let method = pyo3::intern!(self.py, "_message");
             let deferred = self.client.call_method1(method, (place(channel), message, record.implied))?;
-            return self.defer(channel, record.size, &deferred);
+            return self.defer(channel, record.size(), &deferred);
         };
         let handler = route.handler.bind(self.py);
         let outcome = if route.with_message {
@@ -121,8 +121,8 @@ impl<'py> Drain<'_, 'py> {
                 let method = pyo3::intern!(self.py, "_result");
                 let event = route.event.bind(self.py);
                 let deferred =
-                    self.client.call_method1(method, (place(channel), event, handler, result, record.size))?;
-                self.defer(channel, record.size, &deferred)
+                    self.client.call_method1(method, (place(channel), event, handler, result, record.size()))?;
+                self.defer(channel, record.size(), &deferred)
             }
             Err(error) if ends_the_program(self.py, &error) => Err(error),
             Err(error) => {
@@ -152,13 +152,13 @@ impl<'py> Drain<'_, 'py> {
             Err(error) => return self.left_out(record, error),
         };
         let method = pyo3::intern!(self.py, "_presence");
-        let deferred = self.client.call_method1(method, (record.channel, told, record.size))?;
+        let deferred = self.client.call_method1(method, (record.channel, told, record.size()))?;
         self.consume(record, &deferred)
     }
 
     /// Of a stream: what cannot be read is consumed.
     fn left_out(&self, record: &Record, error: PyErr) -> PyResult<()> {
-        self.connection.with_channels(|channels| channels.slot(record.channel).consumed += record.size);
+        self.connection.with_channels(|channels| channels.slot(record.channel).consumed += record.size());
         self.undecodable(Some(record.channel), error)
     }
 
@@ -171,12 +171,12 @@ impl<'py> Drain<'_, 'py> {
             record.channel,
             batch.event(record).map(|id| text(self.py, id)),
             shown,
-            record.offset,
-            record.request,
+            record.offset(),
+            record.request(),
             record.confirms,
             record.initial,
             record.local,
-            record.size,
+            record.size(),
         );
         let deferred = self.client.call_method1(pyo3::intern!(self.py, "_change"), arguments)?;
         self.consume(record, &deferred)
@@ -185,7 +185,7 @@ impl<'py> Drain<'_, 'py> {
     /// Counts a record as consumed, where it was not put aside.
     fn consume(&self, record: &Record, deferred: &Bound<'py, PyAny>) -> PyResult<()> {
         if !deferred.is_truthy()? {
-            self.connection.with_channels(|channels| channels.slot(record.channel).consumed += record.size);
+            self.connection.with_channels(|channels| channels.slot(record.channel).consumed += record.size());
         }
         Ok(())
     }
@@ -199,12 +199,12 @@ impl<'py> Drain<'_, 'py> {
     }
 
     fn receipt(&self, batch: &Batch, record: &Record) -> PyResult<()> {
-        let Some(future) = self.futures.get_item(record.request)? else { return Ok(()) };
-        self.futures.del_item(record.request)?;
+        let Some(future) = self.futures.get_item(record.request())? else { return Ok(()) };
+        self.futures.del_item(record.request())?;
         let receipt = Receipt {
             acknowledged: record.acknowledged,
             epoch: batch.event(record).map(|epoch| text(self.py, epoch)),
-            offset: record.offset,
+            offset: record.offset(),
             duplicate: record.duplicate,
         };
         // Raises for one that was cancelled, which wants no result.
@@ -226,10 +226,10 @@ impl<'py> Drain<'_, 'py> {
             channel,
             event,
             data: data.unbind(),
-            offset: record.offset,
+            offset: record.offset(),
             user: batch.user(record).map(|user| text(self.py, user)),
-            timestamp: record.timestamp.map(|ms| ms as f64 / 1000.0),
-            _size: record.size,
+            timestamp: record.timestamp().map(|ms| ms as f64 / 1000.0),
+            _size: record.size(),
         };
         Bound::new(self.py, message)
     }
