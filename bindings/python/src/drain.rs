@@ -1,10 +1,11 @@
-//! From records to calls: decode one, call, decode the next.
+//! From records to calls: decode one, or a few small ones, call, decode the next.
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use realtime_bridge::{Batch, Kind, Record};
 
+use crate::ahead::Ahead;
 use crate::call::call_one;
 use crate::channels::DIRECT;
 use crate::connection::Connection;
@@ -50,6 +51,7 @@ impl<'py> Drain<'_, 'py> {
             // By nothing that is called here.
             self.client.call_method0(pyo3::intern!(self.py, "_blocked"))?;
         }
+        let mut ahead = Ahead::default();
         while let Some(record) = cursor.batch.records().get(cursor.next) {
             if self.connection.is_closed() {
                 cursor.next = cursor.batch.records().len();
@@ -59,8 +61,15 @@ impl<'py> Drain<'_, 'py> {
             cursor.next += 1;
             let batch = &cursor.batch;
             match record.kind {
-                Kind::Message => self.message(batch, record, record.channel)?,
-                Kind::Direct => self.message(batch, record, DIRECT)?,
+                Kind::Message | Kind::Direct => {
+                    let payload = batch.payload(record);
+                    let data = match record.binary {
+                        true => Ok(PyBytes::new(self.py, payload).into_any()),
+                        false => ahead.payload(self.py, batch, &batch.records()[cursor.next - 1..]),
+                    };
+                    let channel = if record.kind == Kind::Message { record.channel } else { DIRECT };
+                    self.message(batch, record, channel, data)?;
+                }
                 Kind::Receipt => self.receipt(batch, record)?,
                 Kind::SendFailed => {
                     let error =
@@ -79,7 +88,7 @@ impl<'py> Drain<'_, 'py> {
         Ok(())
     }
 
-    fn message(&self, batch: &Batch, record: &Record, channel: u32) -> PyResult<()> {
+    fn message(&self, batch: &Batch, record: &Record, channel: u32, data: PyResult<Bound<'py, PyAny>>) -> PyResult<()> {
         let event = batch.event(record);
         // Counted as consumed before anybody is called: what fails must not keep its bytes.
         let (name, route) = self.connection.with_channels(|channels| {
@@ -89,9 +98,6 @@ impl<'py> Drain<'_, 'py> {
             let name = slot.name.as_ref().filter(|_| route.as_ref().is_none_or(|route| route.with_message));
             (name.map(|name| name.clone_ref(self.py)), route)
         });
-        let payload = batch.payload(record);
-        let data =
-            if record.binary { Ok(PyBytes::new(self.py, payload).into_any()) } else { json::decode(self.py, payload) };
         let data = match data {
             Ok(data) => data,
             Err(error) => return self.undecodable(place(channel), error),

@@ -13,6 +13,8 @@ use crate::error::invalid_payload;
 /// orjson turns integers beyond 64 bits into floats; the shortest of those have so many digits.
 const LONG_DIGITS: usize = 19;
 
+static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
 /// A payload that was encoded already.
 #[derive(Debug)]
 #[pyclass(frozen)]
@@ -55,7 +57,6 @@ pub(crate) fn encode(payload: &Bound<'_, PyAny>) -> PyResult<Data> {
 
 /// A JSON value as Python objects. Integers are exact, whatever their size.
 pub(crate) fn decode<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let text = PyBytes::new(py, json);
     if !has_long_digits(json) {
         match call_one(LOADS.import(py, "orjson", "loads")?, &text) {
@@ -65,6 +66,35 @@ pub(crate) fn decode<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, P
     }
     static EXACTLY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     EXACTLY.import(py, "realtime_client._json", "loads_exactly")?.call1((text,))
+}
+
+/// JSON values as a list of so many Python objects, by one call of the parser. `None` where that does not come out: then each is to be
+/// decoded by itself, which says which one is wrong.
+pub(crate) fn decode_together<'py, 'a>(
+    py: Python<'py>,
+    values: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> PyResult<Option<Bound<'py, PyList>>> {
+    if values.clone().any(has_long_digits) {
+        return Ok(None);
+    }
+    let count = values.len();
+    // Each has a bracket or a comma in front; the last bracket is behind.
+    let length = values.clone().map(|value| value.len() + 1).sum::<usize>() + 1;
+    let text = PyBytes::new_with(py, length, |text| {
+        let mut at = 0;
+        for value in values {
+            text[at] = if at == 0 { b'[' } else { b',' };
+            text[at + 1..at + 1 + value.len()].copy_from_slice(value);
+            at += 1 + value.len();
+        }
+        text[at] = b']';
+        Ok(())
+    })?;
+    let parsed = match call_one(LOADS.import(py, "orjson", "loads")?, &text) {
+        Err(error) if error.is_instance_of::<PyException>(py) => return Ok(None),
+        parsed => parsed?,
+    };
+    Ok(parsed.cast_into::<PyList>().ok().filter(|list| list.len() == count))
 }
 
 /// The bytes of an object that is bytes.

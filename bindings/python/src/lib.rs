@@ -5,6 +5,7 @@
 // The macros of PyO3 make items that nobody can document.
 #![allow(missing_docs)]
 
+mod ahead;
 mod call;
 mod channels;
 mod connection;
