@@ -305,6 +305,21 @@ async def test_payloads_that_are_no_json_fail_alone() -> None:
         assert seen[2 + len(bad) :] == [("\ud800", len(payloads) - 1), ("end", len(payloads))]
 
 
+async def test_small_payloads_are_what_they_would_be_alone() -> None:
+    values: list[Any] = [n if n % 3 else {"n": [n, str(n), None, n / 7]} for n in range(100)]
+    values[40] = 123456789012345678901234567890
+    values[70] = "long" * 500
+    # Two that are one together, and one that is two.
+    bad = {20: "[[1]", 21: "[2]]", 50: "[1],[2]"}
+    payloads = [bad.get(n, json.dumps(value)) for n, value in enumerate(values)]
+    async with world() as here:
+        got = Heard(here.channel, "n")
+        await here.send(b"\n".join(line(payload, offset) for offset, payload in enumerate(payloads, 1)))
+        await here.settle()
+        assert got.values == [value for n, value in enumerate(values) if n not in bad]
+        assert [error.code for error in here.errors.values] == ["malformed"] * len(bad)
+
+
 async def test_bytes_that_are_no_text_are_no_payload() -> None:
     async with world() as here:
         got = Heard(here.channel, "n")

@@ -11,6 +11,9 @@ const SMALL: usize = 512;
 const MOST: usize = 32;
 
 /// Payloads of the records to come.
+///
+/// The server has validated each of them. One that has not could make two that are one together and one that is two: so many messages of
+/// its own it may mix up, and no more.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead<'py> {
     parsed: Option<Bound<'py, PyList>>,
