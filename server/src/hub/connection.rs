@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,8 +7,8 @@ use realtime_engine::wire::{Encoding, ServerMessage, Window};
 use super::config::{HubConfig, ms};
 use super::rate::Bucket;
 use super::sessions::SessionKey;
-use super::snapshot::Paging;
 use super::streams::StreamKey;
+use super::subscriptions::Subscriptions;
 use crate::auth::Identity;
 
 /// Frames of several lines are closed at this size.
@@ -44,7 +44,7 @@ pub(super) struct Connection {
     pub(super) session: Option<SessionKey>,
     pub(super) encoding: Encoding,
     pub(super) control: Control,
-    pub(super) subscriptions: BTreeMap<StreamKey, Subscription>,
+    pub(super) subscriptions: Subscriptions,
     /// The subscriptions that have something to send, in turn.
     pub(super) behind: VecDeque<StreamKey>,
     pub(super) window: Option<Window>,
@@ -63,21 +63,6 @@ pub(super) struct Connection {
     pub(super) scheduled: u64,
 }
 
-/// A cursor into the history of a stream.
-#[derive(Debug, Default)]
-pub(super) struct Subscription {
-    /// The last offset that was sent, told as missing, or is in the snapshot.
-    pub(super) cursor: u64,
-    /// While a snapshot is being sent: what comes next.
-    pub(super) paging: Option<Paging>,
-    /// Of a collection: the changes are compared once the cursor is at the end and has come this far.
-    pub(super) audit_at: u64,
-    /// Whether it stands in `behind`.
-    pub(super) queued: bool,
-    /// Its part of the connection's outstanding bytes.
-    pub(super) outstanding: u64,
-}
-
 impl Connection {
     pub(super) fn new(dialect: Dialect, identity: Option<Identity>, now: u64, config: &HubConfig) -> Self {
         let phase = if dialect == Dialect::Plain { Phase::Open } else { Phase::Opening };
@@ -90,7 +75,7 @@ impl Connection {
             session: None,
             encoding: Encoding::Text,
             control: Control::default(),
-            subscriptions: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             behind: VecDeque::new(),
             window: None,
             outstanding: 0,
@@ -136,7 +121,7 @@ impl Connection {
 
     /// Puts a subscription into the turn if it may send.
     pub(super) fn enqueue(&mut self, key: StreamKey) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let Some(subscription) = self.subscriptions.subscription_mut(key) else { return };
         let open = self.window.is_none_or(|window| subscription.outstanding < window.channel)
             || super::mutant("window-ignored");
         if open && !subscription.queued {
@@ -147,7 +132,7 @@ impl Connection {
 
     /// Ends a subscription and takes back what it had outstanding.
     pub(super) fn unsubscribe(&mut self, key: StreamKey) {
-        if let Some(subscription) = self.subscriptions.remove(&key) {
+        if let Some(subscription) = self.subscriptions.remove(key) {
             self.outstanding -= subscription.outstanding;
             if subscription.queued {
                 self.behind.retain(|behind| *behind != key);
@@ -157,18 +142,11 @@ impl Connection {
 
     /// Gives bytes back to a stream and the connection, at most what is outstanding.
     pub(super) fn credit(&mut self, key: StreamKey, bytes: u64) {
-        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+        if let Some(subscription) = self.subscriptions.subscription_mut(key) {
             let bytes = bytes.min(subscription.outstanding);
             subscription.outstanding -= bytes;
             self.outstanding -= bytes;
         }
-    }
-}
-
-impl Subscription {
-    /// Whether there is something to send, where the history ends here.
-    pub(super) fn is_behind(&self, last: u64) -> bool {
-        self.paging.is_some() || self.cursor < last
     }
 }
 

@@ -38,10 +38,12 @@ mod publish;
 mod pull;
 mod rate;
 mod restore;
+mod runs;
 mod sessions;
 mod snapshot;
 mod stats;
 mod streams;
+mod subscriptions;
 mod timers;
 mod tracking;
 mod v1;
@@ -58,6 +60,7 @@ use config::ms;
 use connection::{Connection, Phase};
 use ids::Ids;
 use journal::Journal;
+use runs::Runs;
 use sessions::Sessions;
 use streams::Streams;
 use timers::{Timer, Timers};
@@ -79,6 +82,7 @@ pub struct Hub {
     config: HubConfig,
     connections: IdMap<ConnectionId, Connection>,
     streams: Streams,
+    runs: Runs,
     sessions: Sessions,
     timers: Timers,
     ids: Ids,
@@ -172,6 +176,7 @@ impl Hub {
         Self {
             connections: IdMap::default(),
             streams: Streams::new(config.history),
+            runs: Runs::default(),
             sessions: Sessions::default(),
             timers: Timers::default(),
             ids: Ids::new(seed),

@@ -104,7 +104,7 @@ impl Hub {
 
     fn is_subscribed(&self, id: ConnectionId, name: &str) -> bool {
         self.streams.find(name, &Which::Messages).is_some_and(|key| {
-            self.connections.get(&id).is_some_and(|connection| connection.subscriptions.contains_key(&key))
+            self.connections.get(&id).is_some_and(|connection| connection.subscriptions.contains(key))
         })
     }
 

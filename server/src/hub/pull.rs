@@ -5,13 +5,14 @@ use bytes::Bytes;
 use realtime_engine::wire::{Encoding, Frame, ServerMessage, plain};
 
 use super::connection::{Connection, Dialect, FRAME_TARGET, Phase, Waiting};
+use super::runs::Runs;
 use super::snapshot::Due;
 use super::streams::{StreamKey, Streams};
 use super::{ConnectionId, Hub, Stats};
 
-/// Bytes of messages that one pull may hand out. The buffer of a connection grows to this and stays so.
+/// Bytes of messages that one pull may hand out.
 const PULL_BUDGET: usize = 64 << 10;
-/// Bytes that a subscription may send before it is the next one's turn.
+/// Bytes that a subscription may send before it is the next one's turn, where another waits.
 const TURN_BUDGET: usize = 16 << 10;
 
 impl Hub {
@@ -31,12 +32,14 @@ impl Hub {
             while out.total < PULL_BUDGET && connection.is_window_open() {
                 let Some(key) = connection.behind.pop_front() else { break };
                 let more = match connection.dialect {
-                    Dialect::V1 => pump_v1(key, connection, &self.streams, every, &mut out, &mut self.stats),
+                    Dialect::V1 => {
+                        pump_v1(key, connection, &self.streams, &mut self.runs, every, &mut out, &mut self.stats)
+                    }
                     Dialect::Plain => pump_plain(now, key, connection, &mut self.streams, &mut out, &mut self.stats),
                 };
                 if more {
                     connection.behind.push_back(key);
-                } else if let Some(subscription) = connection.subscriptions.get_mut(&key) {
+                } else if let Some(subscription) = connection.subscriptions.subscription_mut(key) {
                     subscription.queued = false;
                 }
             }
@@ -54,14 +57,16 @@ fn pump_v1(
     key: StreamKey,
     connection: &mut Connection,
     streams: &Streams,
+    runs: &mut Runs,
     digest_every: u64,
     out: &mut Frames<'_>,
     stats: &mut Stats,
 ) -> bool {
-    let (Some(stream), Some(subscription)) = (streams.stream(key), connection.subscriptions.get_mut(&key)) else {
+    let (Some(stream), Some(subscription)) = (streams.stream(key), connection.subscriptions.subscription_mut(key))
+    else {
         return false;
     };
-    let end = out.total + TURN_BUDGET;
+    let end = out.total + if connection.behind.is_empty() { PULL_BUDGET } else { TURN_BUDGET };
     while let Some(due) = stream.due(subscription) {
         match due {
             Due::Gap { from, to } => {
@@ -80,6 +85,7 @@ fn pump_v1(
             }
             Due::Page | Due::Entry(_) => {}
         }
+        let mut room = usize::MAX as u64;
         if let Some(window) = connection.window.filter(|_| !super::mutant("window-ignored")) {
             if subscription.outstanding >= window.channel {
                 return false;
@@ -87,12 +93,26 @@ fn pump_v1(
             if connection.outstanding >= window.connection {
                 return true;
             }
+            room = (window.channel - subscription.outstanding).min(window.connection - connection.outstanding);
         }
         if out.total >= end {
             return true;
         }
-        let bytes = match due {
-            Due::Entry(offset) => {
+        let run = match due {
+            // Within the window as a whole: otherwise each message is looked at.
+            Due::Entry(offset) if out.is_empty() && room >= (end - out.total) as u64 => {
+                runs.run(key, &stream.history, offset, end - out.total)
+            }
+            _ => None,
+        };
+        let bytes = match (due, run) {
+            (_, Some(run)) => {
+                out.line(&run.lines);
+                subscription.cursor = run.last;
+                stats.messages_out += run.count();
+                run.bytes()
+            }
+            (Due::Entry(offset), None) => {
                 let Some(entry) = stream.history.entry(offset) else { return false };
                 if entry.binary {
                     out.alone(Frame::Binary(entry.v1.clone()));
@@ -101,7 +121,7 @@ fn pump_v1(
                 }
                 subscription.cursor = offset;
                 stats.messages_out += 1;
-                entry.v1.len()
+                entry.v1.len() as u64
             }
             _ => {
                 let mut page = Vec::new();
@@ -109,9 +129,9 @@ fn pump_v1(
                 let bytes = page.len();
                 out.line(&page.into());
                 stats.pages_out += 1;
-                bytes
+                bytes as u64
             }
-        } as u64;
+        };
         subscription.outstanding += bytes;
         connection.outstanding += bytes;
     }
@@ -126,7 +146,7 @@ fn pump_plain(
     out: &mut Frames<'_>,
     stats: &mut Stats,
 ) -> bool {
-    let Some(subscription) = connection.subscriptions.get_mut(&key) else { return false };
+    let Some(subscription) = connection.subscriptions.subscription_mut(key) else { return false };
     let end = out.total + TURN_BUDGET;
     loop {
         let Some(stream) = streams.stream(key) else { return false };
@@ -163,7 +183,7 @@ fn pump_plain(
     }
 }
 
-/// Joins waiting lines into frames; a lone message is handed on as it is.
+/// Joins waiting lines into frames; a lone message, or a run, is handed on as it is.
 struct Frames<'a> {
     frames: &'a mut Vec<Frame>,
     encoding: Encoding,
@@ -198,10 +218,19 @@ impl<'a> Frames<'a> {
         self.line(&line.into());
     }
 
+    /// Whether no line waits for its frame.
+    fn is_empty(&self) -> bool {
+        self.joined.is_empty() && self.lone.is_none()
+    }
+
+    /// Adds a message, or several that are joined.
     fn line(&mut self, line: &Bytes) {
         self.total += line.len();
-        if self.joined.is_empty() && self.lone.is_none() {
+        if self.is_empty() {
             self.lone = Some(line.clone());
+            if line.len() >= FRAME_TARGET {
+                self.finish();
+            }
             return;
         }
         if let Some(lone) = self.lone.take() {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use realtime_engine::wire::{Held, Page, ServerMessage, Snapshot};
 
-use super::connection::Subscription;
 use super::streams::{State, Stream};
+use super::subscriptions::Subscription;
 
 /// A page with more bytes than this is full.
 const PAGE_TARGET: usize = 16 << 10;

@@ -10,11 +10,12 @@ use realtime_engine::wire::{
 
 use super::collections::MutateError;
 use super::config::ms;
-use super::connection::{Phase, Subscription, Waiting};
+use super::connection::{Phase, Waiting};
 use super::journal::{Outcome, Publisher, Send};
 use super::mutations::Mutation;
 use super::sessions::{SessionKey, Verdict};
 use super::streams::Start;
+use super::subscriptions::Subscription;
 use super::tracking::Track;
 use super::{ConnectionId, Content, Hub};
 use crate::auth::Identity;
@@ -372,7 +373,7 @@ impl Hub {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.credit(key, bytes);
         let last = self.streams.stream(key).map_or(0, |stream| stream.history.last());
-        if connection.subscriptions.get(&key).is_some_and(|subscription| subscription.is_behind(last)) {
+        if connection.subscriptions.subscription(key).is_some_and(|subscription| subscription.is_behind(last)) {
             connection.enqueue(key);
         }
     }
@@ -424,7 +425,7 @@ impl Hub {
     /// Whether a new subscription would be one too many.
     pub(super) fn over_channels(&self, id: ConnectionId, name: &str, which: &Which<'_>) -> bool {
         let Some(connection) = self.connections.get(&id) else { return true };
-        let known = self.streams.find(name, which).is_some_and(|key| connection.subscriptions.contains_key(&key));
+        let known = self.streams.find(name, which).is_some_and(|key| connection.subscriptions.contains(key));
         !known && connection.subscriptions.len() as u64 >= self.config.limits.channels
     }
 

@@ -101,3 +101,76 @@ fn a_long_backlog_does_not_starve_another_channel() {
     let place = heard.iter().position(|message| message["channel"] == "calm").unwrap();
     assert!(place < 250, "calm came as number {place} of {}", heard.len());
 }
+
+/// Where the bytes of frames lie.
+fn places(frames: &[Frame]) -> Vec<(*const u8, usize)> {
+    let place = |frame: &Frame| match frame {
+        Frame::Text(bytes) | Frame::Binary(bytes) => (bytes.as_ptr(), bytes.len()),
+        other => panic!("{other:?}"),
+    };
+    frames.iter().map(place).collect()
+}
+
+#[test]
+fn a_message_is_serialised_once_for_all_subscribers_of_a_dialect() {
+    let mut world = World::new(HubConfig::default());
+    let alice = world.v1("alice");
+    let v1: Vec<_> = (0..5).map(|number| world.v1(&format!("v1-{number}"))).collect();
+    let plain: Vec<_> = (0..5).map(|_| world.plain()).collect();
+    v1.iter().for_each(|client| drop(world.subscribe(*client, "room")));
+    plain.iter().for_each(|client| world.say(*client, json!({"type": "subscribe", "payload": {"channel": "room"}})));
+    world.publish(alice, 1, "room");
+    for dialect in [v1, plain] {
+        let all: Vec<_> = dialect.iter().map(|client| places(&frames(&mut world, *client))).collect();
+        assert_eq!(all[0].len(), 1);
+        assert!(all.iter().all(|places| *places == all[0]), "the very same bytes: {all:?}");
+    }
+}
+
+#[test]
+fn what_waits_is_joined_once_for_all_that_are_behind_by_the_same() {
+    let mut world = World::new(HubConfig::default());
+    let alice = world.v1("alice");
+    let others: Vec<_> = (0..5).map(|number| world.v1(&format!("other-{number}"))).collect();
+    for client in &others {
+        world.subscribe(*client, "room");
+        world.stick(*client);
+    }
+    world.publish_all(alice, 1..=1000, "room");
+    others.iter().for_each(|client| world.unstick(*client));
+    let all: Vec<_> = others.iter().map(|client| frames(&mut world, *client)).collect();
+    let places: Vec<_> = all.iter().map(|frames| places(frames)).collect();
+    assert!(places[0].len() < 10, "{} frames", places[0].len());
+    assert!(places.iter().all(|places_of_one| *places_of_one == places[0]), "the very same bytes: {places:?}");
+    for (client, frames) in others.iter().zip(all) {
+        world.frames.insert(*client, frames.into());
+        assert_eq!(world.hear_offsets(*client).0, (1..=1000).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn who_is_behind_by_more_or_less_than_another_gets_what_it_lacks() {
+    let mut world = World::new(HubConfig::default());
+    let alice = world.v1("alice");
+    let [early, late, later, other] = ["early", "late", "later", "other"].map(|name| world.v1(name));
+    world.subscribe(early, "room");
+    world.subscribe(other, "elsewhere");
+    world.stick(early);
+    world.stick(other);
+    world.publish_all(alice, 1..=10, "room");
+    world.subscribe(late, "room");
+    world.subscribe(later, "room");
+    world.stick(late);
+    world.stick(later);
+    world.publish_all(alice, 11..=20, "room");
+    world.publish_all(alice, 21..=30, "elsewhere");
+    world.unstick(late);
+    world.unstick(early);
+    world.publish_all(alice, 31..=40, "room");
+    world.unstick(later);
+    world.unstick(other);
+    assert_eq!(world.hear_offsets(early).0, (1..=30).collect::<Vec<_>>());
+    assert_eq!(world.hear_offsets(late).0, (11..=30).collect::<Vec<_>>());
+    assert_eq!(world.hear_offsets(later).0, (11..=30).collect::<Vec<_>>());
+    assert_eq!(world.hear_offsets(other).0, (1..=10).collect::<Vec<_>>());
+}
