@@ -173,13 +173,15 @@ impl Serve {
                 Some(store) if store.is::<StoreError>() => error.to_string(),
                 _ => format!("{address}: {error}"),
             })?;
+            // Before anybody can know whom to ask.
+            let mut requests = StopRequests::listen()?;
             announce(&server)?;
             tokio::spawn(report_trouble(server.store_trouble()));
-            asked_to_stop().await?;
+            requests.next().await;
             // Asked twice, it does not wait.
             tokio::select! {
                 () = server.drain(drain) => {}
-                asked = asked_to_stop() => asked?,
+                () = requests.next() => {}
             }
             server.stop().await;
             Ok(())
@@ -285,19 +287,40 @@ async fn report_trouble(mut trouble: watch::Receiver<Option<String>>) {
     }
 }
 
+/// Signals that ask the process to stop.
 #[cfg(unix)]
-async fn asked_to_stop() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+struct StopRequests {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
 }
 
-#[cfg(not(unix))]
-async fn asked_to_stop() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+#[cfg(unix)]
+impl StopRequests {
+    /// From here on they end the process no more by themselves.
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(windows)]
+struct StopRequests(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl StopRequests {
+    /// From here on they end the process no more by themselves.
+    fn listen() -> std::io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
