@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use realtime_engine::Attempt;
 use realtime_engine::wire::{CloseCode, Frame};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame as WsFrame;
@@ -16,8 +16,10 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketCon
 
 /// The largest message that is taken.
 const MAX_MESSAGE: usize = 64 << 20;
-/// A smaller buffer costs a tenth of the throughput.
-const READ_BUFFER: usize = 128 << 10;
+/// What one read of the operating system may bring. Of this memory only as much is used as was read.
+const READ_AHEAD: usize = 128 << 10;
+/// What the library takes of that at a time: it fills so much with zeros for each look, also where nothing has come.
+const READ_BUFFER: usize = 8 << 10;
 /// How long a peer may take over the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The close frame carried no code.
@@ -27,7 +29,11 @@ const NO_STATUS: CloseCode = CloseCode(1005);
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
-pub(crate) type WebSocket = WebSocketStream<Box<dyn Io>>;
+pub(crate) type WebSocket = WebSocketStream<BufReader<Box<dyn Io>>>;
+
+pub(crate) fn read_ahead(stream: Box<dyn Io>) -> BufReader<Box<dyn Io>> {
+    BufReader::with_capacity(READ_AHEAD, stream)
+}
 
 pub(crate) fn web_socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
@@ -262,7 +268,7 @@ mod tests {
     async fn recorded() -> (Socket, Recorder) {
         let recorder = Recorder::default();
         let stream: Box<dyn Io> = Box::new(recorder.clone());
-        let stream = WebSocket::from_raw_socket(stream, Role::Client, Some(web_socket_config())).await;
+        let stream = WebSocket::from_raw_socket(read_ahead(stream), Role::Client, Some(web_socket_config())).await;
         (Socket::new(Attempt(1), stream), recorder)
     }
 

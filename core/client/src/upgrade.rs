@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError, SubProtocolError};
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
-use crate::socket::{Io, WebSocket, web_socket_config};
+use crate::socket::{Io, WebSocket, read_ahead, web_socket_config};
 
 /// Makes a WebSocket of bytes and tells the subprotocol that the server acknowledged.
 pub(crate) async fn upgrade(
@@ -15,7 +15,7 @@ pub(crate) async fn upgrade(
     request: &OpenRequest,
 ) -> Result<(WebSocket, Option<String>), OpenError> {
     let upgrade = upgrade_request(request).map_err(OpenError::Handshake)?;
-    let opened = client_async_with_config(upgrade, stream, Some(web_socket_config())).await;
+    let opened = client_async_with_config(upgrade, read_ahead(stream), Some(web_socket_config())).await;
     let (stream, response) = opened.map_err(|error| open_error(&error))?;
     let protocol = response.headers().get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
     Ok((stream, protocol.map(str::to_owned)))
