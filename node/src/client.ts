@@ -47,6 +47,8 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
   readonly #connecting: Waiter[] = [];
   readonly #disconnecting: Waiter[] = [];
   readonly #warned = new Set<string>();
+  /** Messages whose payload was no JSON, which only the parser here has found. */
+  #malformed = 0;
   readonly #host: Host;
   readonly #sink: Sink;
   readonly #consumption: Consumption;
@@ -105,6 +107,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
       presence: (stream, told, size) => this.#streams[stream]?.presence?.(told, size),
       report: (report) => this.#take(report),
       malformed: (error, channel, size) => {
+        this.#malformed++;
         this.#consumption.add(channel, size);
         this.#reportError(error);
       },
@@ -215,6 +218,7 @@ export class WebSocketClient<Events extends object = Record<string, any>> {
     const moment = (at: number | null): number | null => (at === null ? null : Math.round(at));
     return {
       ...stats,
+      malformed: stats.malformed + this.#malformed,
       connectedAt: moment(stats.connectedAt),
       nextAttempt: moment(stats.nextAttempt),
       queued: stats.queued + this.#outbox.waiting,

@@ -143,6 +143,26 @@ test("unsubscribing one of two channels in the middle of a batch, and subscribin
   assert.equal(left.at(-1), 11);
 });
 
+test("unsubscribing drops what waits for an async handler", async (t) => {
+  const here = await world(t);
+  const seen = [];
+  here.room.on("n", async (n) => {
+    seen.push(n);
+    await null;
+    if (n === 3) here.room.unsubscribe();
+  });
+  const idle = next(here.room, "state", (state) => state === "idle");
+  here.send(numbers(10));
+  await idle;
+  await settled(here);
+  assert.deepEqual(seen, [1, 2, 3]);
+  await within(here.room.subscribe().ready(), "subscribing again");
+  here.send(line(11, 1));
+  await settled(here);
+  assert.deepEqual(seen, [1, 2, 3, 11]);
+  assert.equal(here.client.getStats().unconsumedBytes, 0);
+});
+
 test("a channel that is left while its subscription is in the batch", async (t) => {
   const url = await v1Backend(t, (message, send) => {
     const { type, id, channel } = message;
@@ -228,6 +248,7 @@ test("payloads that are no JSON fail alone, whatever they are", async (t) => {
   await seen.reach(4 + bad.length);
   assert.equal(here.errors.items.length, bad.length);
   for (const error of here.errors.items) assert.equal(error.code, "malformed");
+  assert.equal(here.client.getStats().malformed, bad.length);
   const data = seen.items.map((message) => message.data);
   assert.deepEqual(data.slice(0, 1 + bad.length), ["é", ...bad.keys()]);
   assert.equal(data.at(-2), "\ud800");

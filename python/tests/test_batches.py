@@ -300,6 +300,7 @@ async def test_payloads_that_are_no_json_fail_alone() -> None:
         await here.send(b"\n".join(line(payload, offset) for offset, payload in enumerate(payloads, 1)))
         await here.settle()
         assert [error.code for error in here.errors.values] == ["malformed"] * len(bad)
+        assert here.client.get_stats().malformed == len(bad)
         assert seen[: 1 + len(bad)] == [("é", 1), *((n, 2 * n + 3) for n in range(len(bad)))]
         assert seen[1 + len(bad)] == (json.loads(deep), len(payloads) - 2)
         assert seen[2 + len(bad) :] == [("\ud800", len(payloads) - 1), ("end", len(payloads))]

@@ -176,6 +176,7 @@ class WebSocketClient(Emitter):
         self._connecting: list[Pending[None]] = []
         self._settling: list[Pending[None]] = []
         self._unhandled = 0
+        self._malformed = 0
         self._stalls = Stalls()
         self._reset_handlers()
 
@@ -295,6 +296,7 @@ class WebSocketClient(Emitter):
         return stats_from_report(
             report,
             unhandled=self._unhandled + sum(channel._unhandled for channel in self._channels.values()),
+            malformed=self._malformed,
             waiting=len(self._outbox.waiting),
             waiting_bytes=self._outbox.waiting_bytes,
         )
@@ -514,8 +516,11 @@ class WebSocketClient(Emitter):
         self._calls.failed(failure)
 
     def _undecodable(self, number: int | None, failure: BaseException) -> None:
+        self._malformed += 1
         channel = None if number is None else self._by_number.get(number)
+        stream = None if number is None else self._streams.get(number)
         where = "of the backend" if channel is None else f"of channel {channel.name!r}"
+        where = where if stream is None else f"of {stream!r}"
         error = RealtimeError("malformed", f"a message {where} is not JSON and was left out: {failure}")
         error.__cause__ = failure
         self._calls.error(error)

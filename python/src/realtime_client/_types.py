@@ -194,7 +194,9 @@ class Stats:
     """When the next attempt comes."""
 
 
-def stats_from_report(report: Mapping[str, Any], *, unhandled: int, waiting: int, waiting_bytes: int) -> Stats:
+def stats_from_report(
+    report: Mapping[str, Any], *, unhandled: int, malformed: int, waiting: int, waiting_bytes: int
+) -> Stats:
     def seconds(name: str) -> float | None:
         value = report[name]
         return None if value is None else value / 1000
@@ -221,7 +223,7 @@ def stats_from_report(report: Mapping[str, Any], *, unhandled: int, waiting: int
         diverged=report["diverged"],
         unroutable=report["unroutable"],
         unexpected=report["unexpected"],
-        malformed=report["malformed"],
+        malformed=report["malformed"] + malformed,
         unhandled=unhandled,
         reconnects=report["reconnects"],
         failed_attempts=report["failedAttempts"],

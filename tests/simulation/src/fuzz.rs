@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use realtime_engine::wire::{ClientMessage, Frame, PresenceStatus, Record, ServerMessage, lines, plain};
+use realtime_engine::wire::{
+    ClientMessage, Frame, Message, Payload, PresenceStatus, Record, ServerMessage, lines, plain, validate_json,
+};
 use realtime_engine::{
     Attempt, ChannelId, Config, Data, Input, Mutation, OpenError, Output, RequestId, Restored, Session, Timestamp,
     Token,
@@ -19,6 +21,9 @@ pub fn decode(data: &[u8]) {
             assert!(ClientMessage::decode(&out).is_ok() || message.is_binary(), "{message:?}");
         }
         if let Ok(message) = ServerMessage::decode(line) {
+            if let Ok(slow) = ServerMessage::decode_any_order(line) {
+                assert!(message == slow || !is_json(&message), "{message:?} is not {slow:?}");
+            }
             let mut out = Vec::new();
             message.encode(&mut out);
             // What we encode takes the fast path: the slow one understood the same.
@@ -36,6 +41,16 @@ pub fn decode(data: &[u8]) {
     let _ = plain::decode(data);
     let _ = plain::decode_request(data);
     outbox_file(data);
+}
+
+/// Whether the payload that the fast path has found is one, which only its parser says.
+fn is_json(message: &ServerMessage<'_>) -> bool {
+    let payload = match message {
+        ServerMessage::Message(Message { payload: Payload::Json(json), .. }) => Some(*json),
+        ServerMessage::Change(change) => change.op.payload(),
+        _ => None,
+    };
+    payload.is_none_or(|json| validate_json(json).is_ok())
 }
 
 /// Any bytes as the file of a durable outbox, and as what stands behind a whole one. What was taken is the same once written again.

@@ -57,6 +57,31 @@ async fn messages_that_the_full_protocol_does_not_know_are_told_and_left_out() {
 }
 
 #[tokio::test]
+async fn a_payload_that_is_no_json_fails_where_it_is_read_and_the_next_one_is_fine() {
+    let backend = Backend::start().await;
+    let client = Client::builder(quick(&backend.url())).start().unwrap();
+    let room = client.channel("room").unwrap();
+    let subscribing = tokio::spawn(async move { room.subscribe().await });
+    let mut peer = backend.v1_peer().await;
+    let id = peer.json("subscribe").await["id"].clone();
+    peer.send(format!(r#"{{"type":"subscribed","id":{id},"channel":"room","epoch":"e","offset":0}}"#)).await;
+    let mut messages = within(subscribing).await.unwrap().unwrap();
+    let line = |offset, payload: &str| {
+        let head = format!(r#"{{"type":"message","channel":"room","event":"n","offset":{offset},"timestamp":1"#);
+        format!("{head},\"payload\":{payload}}}")
+    };
+    peer.send([line(1, "1"), line(2, "[1],[2]"), line(3, "{bad}"), line(4, "4")].join("\n")).await;
+    for offset in 1..=4u64 {
+        let message = within(messages.recv()).await.unwrap();
+        assert_eq!(message.offset(), Some(offset));
+        match message.json::<u64>() {
+            Ok(value) => assert!(offset == value && matches!(offset, 1 | 4)),
+            Err(error) => assert!(error.code() == "invalid_payload" && matches!(offset, 2 | 3)),
+        }
+    }
+}
+
+#[tokio::test]
 async fn text_that_is_not_utf8_ends_the_connection_and_the_client_comes_back() {
     let backend = Backend::start().await;
     let (_client, mut events, mut peer) = plain_client(&backend).await;
