@@ -314,3 +314,15 @@ pub struct Receipt {
     /// The server had it already from an earlier attempt.
     pub duplicate: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every message moves some times on its way; beyond 128 bytes the compiler calls a function for that.
+    #[test]
+    fn an_output_moves_in_registers() {
+        assert!(size_of::<Output>() <= 128, "{}", size_of::<Output>());
+        assert!(size_of::<ChannelMessage>() <= 112, "{}", size_of::<ChannelMessage>());
+    }
+}
