@@ -286,4 +286,113 @@ mod tests {
         assert!(many.len() <= 1000 * 1004 / SCRATCH + 2, "{many:?}");
         assert_eq!(many.iter().sum::<usize>(), 1000 * 1004);
     }
+
+    /// A stream that says this, in these pieces, and takes so many bytes at a time; 0 is none for now.
+    #[derive(Debug, Default)]
+    struct Narrow {
+        says: VecDeque<Vec<u8>>,
+        takes: VecDeque<usize>,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncRead for Narrow {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some(piece) = self.says.pop_front() else { return Poll::Pending };
+            buffer.put_slice(&piece);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            match self.takes.pop_front().unwrap_or(usize::MAX).min(bytes.len()) {
+                0 => Poll::Pending,
+                size => {
+                    self.taken.extend_from_slice(&bytes[..size]);
+                    Poll::Ready(Ok(size))
+                }
+            }
+        }
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            parts: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.poll_write(cx, &parts.iter().flat_map(|part| part.to_vec()).collect::<Vec<_>>())
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_stream_takes_at_a_time_the_bytes_are_the_same(
+            sizes in proptest::collection::vec(proptest::prop_oneof![0..300_usize, LARGE - 10..LARGE + 10], 1..20),
+            takes in proptest::collection::vec(proptest::prop_oneof![0..20_usize, 0..40_000_usize], 0..60),
+        ) {
+            let frames: Vec<_> = (0..).zip(&sizes).map(|(n, size)| Frame::Binary(vec![n; *size].into())).collect();
+            let expected: Vec<u8> = frames.iter().cloned().map(Outgoing::new).flat_map(|frame| [frame.header(), frame.body()].concat()).collect();
+            let mut socket = Socket::new(Narrow { takes: takes.into(), ..Narrow::default() }, Vec::new(), 1 << 20);
+            let mut frames = frames.into_iter();
+            loop {
+                // Some more, whether or not those before are written.
+                frames.by_ref().take(3).for_each(|frame| socket.send(frame));
+                let flushed = socket.poll_flush(&mut Context::from_waker(Waker::noop()));
+                assert_eq!(socket.written(), socket.stream.taken.len() as u64);
+                if flushed.is_ready() && frames.len() == 0 {
+                    break;
+                }
+            }
+            assert!(socket.stream.taken == expected);
+            assert!(!socket.is_waiting() && socket.outgoing.capacity() <= 2 * FEW);
+        }
+    }
+
+    /// A text frame of a client, with the mask zero.
+    fn said(text: &str) -> Vec<u8> {
+        [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat()
+    }
+
+    #[test]
+    fn who_says_nothing_has_no_buffers() {
+        let bytes = [said("one"), said("two"), said("three")].concat();
+        let says = VecDeque::from([bytes[..12].to_vec(), bytes[12..14].to_vec(), bytes[14..].to_vec()]);
+        let mut socket = Socket::new(Narrow { says, ..Narrow::default() }, Vec::new(), 1000);
+        let mut frames = Vec::new();
+        let mut held = Vec::new();
+        while let Poll::Ready(read) = socket.poll_read(&mut Context::from_waker(Waker::noop()), &mut frames) {
+            read.unwrap();
+            held.push(socket.input.len());
+        }
+        assert_eq!(frames, ["one", "two", "three"].map(|text| Frame::Text(text.into())));
+        assert_eq!(held, [3, 5, 0], "the begin of a frame, until it is whole");
+        assert_eq!((socket.input.capacity(), socket.outgoing.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_frame_for_many_is_not_copied_for_each() {
+        let shared = Bytes::from(vec![b' '; 100]);
+        let mut socket = Socket::new(Recorder::default(), Vec::new(), 1000);
+        socket.send(Frame::Text(shared.clone()));
+        assert_eq!(socket.outgoing[0].body().as_ptr(), shared.as_ptr());
+    }
+
+    #[test]
+    fn the_newest_ping_is_answered_between_frames() {
+        let ping = |byte| vec![0x89, 0x81, 0, 0, 0, 0, byte];
+        let says = VecDeque::from([[ping(b'a'), ping(b'b')].concat(), ping(b'c')]);
+        let mut socket = Socket::new(Narrow { says, takes: [3, 0].into(), ..Narrow::default() }, Vec::new(), 1000);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut frames = Vec::new();
+        socket.send(Frame::Text("hello".into()));
+        assert!(socket.poll_flush(cx).is_pending());
+        while socket.poll_read(cx, &mut frames).is_ready() {}
+        assert!(socket.poll_flush(cx).is_ready());
+        assert_eq!(frames.len(), 3, "each is a sign of life");
+        assert_eq!(socket.stream.taken, b"\x81\x05hello\x8a\x01c");
+    }
 }

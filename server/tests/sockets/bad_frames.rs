@@ -2,6 +2,7 @@ use futures_util::SinkExt;
 use realtime_server::ServerConfig;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
@@ -63,4 +64,41 @@ async fn websocket_pings_are_answered() {
     alice.socket.send(Message::Ping("abc".into())).await.unwrap();
     let pong = crate::support::within(futures_util::StreamExt::next(&mut alice.socket)).await.unwrap().unwrap();
     assert_eq!(pong, Message::Pong("abc".into()));
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_frame_closes_with_1002() {
+    let server = start(ServerConfig::default()).await;
+    let mut alice = Client::v1(&server, "alice").await;
+    let unfinished = Frame::message(&b"{"[..], OpCode::Data(Data::Text), false);
+    alice.socket.send(Message::Frame(unfinished)).await.unwrap();
+    alice.say(json!({"type": "ping", "id": 1})).await;
+    assert_eq!(alice.closed().await, 1002);
+    crate::support::until(|| server.connection_count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_message_in_parts_is_one() {
+    let server = start(ServerConfig::default()).await;
+    let mut alice = Client::v1(&server, "alice").await;
+    let parts = [
+        Frame::message(&b"{\"type\":\"pi"[..], OpCode::Data(Data::Text), false),
+        Frame::ping(&b"within"[..]),
+        Frame::message(&b"ng\",\"id\":"[..], OpCode::Data(Data::Continue), false),
+        Frame::message(&b"7}"[..], OpCode::Data(Data::Continue), true),
+    ];
+    for part in parts {
+        alice.socket.send(Message::Frame(part)).await.unwrap();
+    }
+    assert_eq!(alice.hear_type("pong").await["id"], 7);
+}
+
+#[tokio::test]
+async fn a_goodbye_is_answered_with_its_own_code() {
+    let server = start(ServerConfig::default()).await;
+    let mut alice = Client::v1(&server, "alice").await;
+    let goodbye = CloseFrame { code: 4321.into(), reason: "enough".into() };
+    alice.socket.send(Message::Close(Some(goodbye))).await.unwrap();
+    assert_eq!(alice.closed().await, 4321);
+    crate::support::until(|| server.connection_count() == 0).await;
 }
