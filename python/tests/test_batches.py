@@ -321,6 +321,16 @@ async def test_small_payloads_are_what_they_would_be_alone() -> None:
         assert [error.code for error in here.errors.values] == ["malformed"] * len(bad)
 
 
+async def test_payloads_that_break_a_batch_in_pairs_shift_payloads_and_nothing_else() -> None:
+    payloads = ["1", "[[1]", "[2]]", "[3],[4]", "5"]
+    async with world() as here:
+        seen: list[tuple[Any, int | None]] = []
+        here.channel.on("n", lambda data, message: seen.append((data, message.offset)))
+        await here.send(b"\n".join(line(payload, offset) for offset, payload in enumerate(payloads, 1)))
+        await here.settle()
+        assert seen == [(1, 1), ([[1], [2]], 2), ([3], 3), ([4], 4), (5, 5)]
+
+
 async def test_bytes_that_are_no_text_are_no_payload() -> None:
     async with world() as here:
         got = Heard(here.channel, "n")

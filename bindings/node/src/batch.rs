@@ -33,6 +33,9 @@ const CONFIRMS: u32 = 0x1000;
 const INITIAL: u32 = 0x2000;
 const LOCAL: u32 = 0x4000;
 
+/// A buffer that a large message has made larger than this is not kept.
+const KEPT: usize = 256 << 10;
+
 /// Converts batches, a part at a time where one has more records than the numbers have room for.
 #[derive(Debug, Default)]
 pub(crate) struct Converter {
@@ -62,6 +65,8 @@ impl Converter {
     pub(crate) fn replace(&mut self, batch: Batch) -> Batch {
         self.next = 0;
         self.part = 0..0;
+        self.texts.shrink();
+        self.payloads.shrink();
         std::mem::replace(&mut self.batch, batch)
     }
 
@@ -126,6 +131,12 @@ impl Texts {
     fn clear(&mut self) {
         self.json.clear();
         self.ends.clear();
+    }
+
+    fn shrink(&mut self) {
+        if self.json.capacity() > KEPT {
+            *self = Self::default();
+        }
     }
 
     fn begin(&mut self) {

@@ -155,6 +155,7 @@ class RealtimeChannel(Emitter):
         self._end_taps(None)
         self._drop_early()
         self._ordered.drop()
+        self._loading = None
         self._refresh_routes()
         link.native.unsubscribe(self._id)
         future = self._client._pending()
