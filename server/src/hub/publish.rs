@@ -119,14 +119,16 @@ impl Hub {
         Some((epoch, offset))
     }
 
-    /// Puts an entry into the history, and every subscriber into the turn.
+    /// Puts an entry into the history, and every subscriber into the turn. While all of them are behind that costs nothing for each.
     pub(super) fn show(&mut self, now: u64, key: StreamKey, entry: Entry) {
         self.streams.append(now, key, entry);
-        let Some(stream) = self.streams.stream(key) else { return };
-        for id in &stream.subscribers {
-            if let Some(connection) = self.connections.get_mut(id) {
-                connection.enqueue(key);
-                wake(*id, connection, &mut self.outputs);
+        let Some(stream) = self.streams.stream_mut(key) else { return };
+        if std::mem::take(&mut stream.is_awaited) {
+            for id in &stream.subscribers {
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.enqueue(key);
+                    wake(*id, connection, &mut self.outputs);
+                }
             }
         }
         self.stats.channels_forgotten += self.streams.bound(key);

@@ -41,6 +41,7 @@ impl Hub {
                     connection.behind.push_back(key);
                 } else if let Some(subscription) = connection.subscriptions.subscription_mut(key) {
                     subscription.queued = false;
+                    self.streams.await_next(key);
                 }
             }
         }

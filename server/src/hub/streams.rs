@@ -59,6 +59,8 @@ pub(super) struct Stream {
     pub(super) history: History,
     pub(super) state: State,
     pub(super) subscribers: BTreeSet<ConnectionId>,
+    /// Whether somebody may have all there is: the next entry puts such subscribers into the turn, the others are there.
+    pub(super) is_awaited: bool,
     /// Its number in the store, 0 where the store does not know it.
     pub(super) record: u64,
     /// Entries after the history that wait for the disk.
@@ -152,8 +154,17 @@ impl Streams {
                 self.totals.collections += 1;
             }
         }
-        let stream =
-            Stream { channel, epoch, history, state, subscribers: BTreeSet::new(), record, staged: 0, idle_since: now };
+        let stream = Stream {
+            channel,
+            epoch,
+            history,
+            state,
+            subscribers: BTreeSet::new(),
+            is_awaited: false,
+            record,
+            staged: 0,
+            idle_since: now,
+        };
         self.streams.insert(key, stream);
         self.idle.insert((now, key));
         key
@@ -196,7 +207,15 @@ impl Streams {
     pub(super) fn subscribe(&mut self, now: u64, key: StreamKey, connection: ConnectionId) {
         if let Some(stream) = self.streams.get_mut(&key) {
             stream.subscribers.insert(connection);
+            stream.is_awaited = true;
             self.touch(now, key);
+        }
+    }
+
+    /// A subscriber has all there is.
+    pub(super) fn await_next(&mut self, key: StreamKey) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.is_awaited = true;
         }
     }
 
