@@ -17,7 +17,7 @@ from realtime_client.testing import RealtimeServer
 ROOT = Path(__file__).resolve().parent.parent
 PADDING = 64_000
 MESSAGES = 4_000
-BOUNDS = [(2 << 20, 1 << 20), (16 << 20, 4 << 20)]
+BOUNDS = [(2 << 20, 1 << 20), (4 << 20, 2 << 20), (16 << 20, 4 << 20)]
 """Bytes of the inbox, and of a channel's part of it; the second are the defaults."""
 
 

@@ -38,9 +38,9 @@ export interface QueueOptions {
 
 /** Bounds of received bytes that handlers and loops have not consumed yet; beyond them the server has to wait. */
 export interface InboxOptions {
-  /** In all. Default 16 MiB. */
+  /** In all. Default 4 MiB. */
   bytes?: number;
-  /** Per channel. Default 4 MiB. */
+  /** Per channel. Default 2 MiB. */
   channelBytes?: number;
 }
 
