@@ -80,6 +80,8 @@ class Rounds:
         except (RuntimeError, ValueError, OSError) as error:
             self.failures[key] = str(error)
             print(f"FAILED {key[0]}, {key[1]}: {error}", file=sys.stderr, flush=True)
+            if (code := self.server.process.poll()) is not None:
+                sys.exit(f"bench: the load server has ended with {code}, so that nothing more can be measured")
             return None
 
     def _run(self, subject: Subject, case: Case, count: int, number: int) -> Sample:
