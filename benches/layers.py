@@ -38,15 +38,30 @@ def in_thread(pattern: str) -> Callable[[str, str, str], bool]:
 LAYERS: list[Layer] = [
     ("kernel: socket, wake-ups, memory", library(r"kernel|vdso")),
     ("host: parser of JSON (orjson, V8)", library("orjson")),
-    ("host: parser of JSON (orjson, V8)", symbol(r"Json|InternalizeString|StringTable|Strtod|StringToDouble|Utf8Decoder")),
-    ("host: interpreter, objects, the callback", library(r"libpython|asyncio|contextvars|uvloop|ld-linux")),
-    ("host: interpreter, objects, the callback", library(r"^node$|JIT|\[unknown\]|perf-\d+|libstdc")),
+    (
+        "host: parser of JSON (orjson, V8)",
+        symbol(r"Json|InternalizeString|StringTable|Strtod|StringToDouble|Utf8Decoder"),
+    ),
+    (
+        "host: interpreter, objects, the callback",
+        library(r"libpython|asyncio|contextvars|uvloop|ld-linux"),
+    ),
+    (
+        "host: interpreter, objects, the callback",
+        library(r"^node$|JIT|\[unknown\]|perf-\d+|libstdc"),
+    ),
     ("host: the callback", symbol("^bench_rust|serde_json")),
     ("framing: WebSocket, buffers", library("picows")),
     ("framing: WebSocket, buffers", symbol(r"tungstenite|bytes::|simdutf|utf-?8")),
-    ("engine: envelope, channels, windows, recorder", symbol("realtime_engine|memchr|foldhash")),
+    (
+        "engine: envelope, channels, windows, recorder",
+        symbol("realtime_engine|memchr|foldhash"),
+    ),
     ("driver and Rust client", symbol("realtime_client")),
-    ("crossing: batches, conversion, consumption", symbol("realtime_bridge|_realtime::|realtime_node|napi|pyo3")),
+    (
+        "crossing: batches, conversion, consumption",
+        symbol("realtime_bridge|_realtime::|realtime_node|napi|pyo3"),
+    ),
     ("runtime: tokio, std", symbol("tokio|mio|std::|core::|alloc::")),
     ("copies and allocation in the I/O thread", in_thread("realtime-io")),
     ("copies and allocation in the host's thread", lambda *_: True),
@@ -56,11 +71,30 @@ LAYERS: list[Layer] = [
 def profile(subject: Subject, case: Case, count: int, server: Server, core: list[str]) -> dict[str, float]:
     """The share of each layer."""
     place = subject.command.index("{case}")
-    command = [*subject.command[:place], *case.arguments(count, server.port), *subject.command[place + 1 :]]
+    command = [
+        *subject.command[:place],
+        *case.arguments(count, server.port),
+        *subject.command[place + 1 :],
+    ]
     with tempfile.TemporaryDirectory() as folder:
         data = f"{folder}/perf.data"
-        subprocess.run([*core, "perf", "record", "-q", "-F", "1999", "-o", data, *command], check=True, capture_output=True)
-        report = ["perf", "report", "-i", data, "--stdio", "-q", "--sort", "comm,dso,sym", "-t", "\t"]
+        subprocess.run(
+            [*core, "perf", "record", "-q", "-F", "1999", "-o", data, *command],
+            check=True,
+            capture_output=True,
+        )
+        report = [
+            "perf",
+            "report",
+            "-i",
+            data,
+            "--stdio",
+            "-q",
+            "--sort",
+            "comm,dso,sym",
+            "-t",
+            "\t",
+        ]
         lines = subprocess.run(report, check=True, capture_output=True, text=True).stdout.splitlines()
     shares: dict[str, float] = defaultdict(float)
     for line in lines:
@@ -75,11 +109,19 @@ def profile(subject: Subject, case: Case, count: int, server: Server, core: list
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", type=Path, default=ROOT / "target/dist", help="where cargo has put them")
+    parser.add_argument(
+        "--programs",
+        type=Path,
+        default=ROOT / "target/dist",
+        help="where cargo has put them",
+    )
     parser.add_argument("--messages", type=int, default=1_000_000)
     options = parser.parse_args()
     if shutil.which("perf") is None or shutil.which("taskset") is None:
-        print("perf or taskset is missing (Debian: linux-perf, util-linux)", file=sys.stderr)
+        print(
+            "perf or taskset is missing (Debian: linux-perf, util-linux)",
+            file=sys.stderr,
+        )
         return 1
     first, second = sorted(os.sched_getaffinity(0))[:2]
     server = Server(options.programs / "bench-load", ["taskset", "-c", str(first)], None)
@@ -98,7 +140,10 @@ def main() -> int:
             for layer in dict.fromkeys(name for name, _ in LAYERS):
                 row = [of.get(layer, 0.0) for of in shares]
                 if max(row) >= 0.5:
-                    print(f"| {layer} | " + " | ".join(f"{share:.0f}" for share in row) + " |", flush=True)
+                    print(
+                        f"| {layer} | " + " | ".join(f"{share:.0f}" for share in row) + " |",
+                        flush=True,
+                    )
     finally:
         server.stop()
     return 0
