@@ -33,8 +33,7 @@ def write_report(
     quick: bool,
 ) -> None:
     rows: list[dict[str, Any]] = []
-    conditions = _conditions(samples, quick)
-    lines = ["# Side by side", "", *conditions, ""]
+    lines = ["# Side by side", "", *_conditions(samples, quick), ""]
     for failed, reason in failures.items():
         lines += [f"**FAILED** {failed[0]}, {failed[1]}: `{reason.splitlines()[-1]}`", ""]
     for case in cases:
@@ -54,7 +53,7 @@ def write_report(
         ]
         if bars:
             (folder / f"{name}.svg").write_text(bar_chart(f"{case_name}: {metric.name}", metric.unit, bars))
-    write_summary(folder, subjects, samples, conditions)
+    write_summary(folder, subjects, samples, _head(samples, quick))
 
 
 def _table(
@@ -104,6 +103,16 @@ def _sizes(sizes: list[dict[str, Any]]) -> list[str]:
         packed[row["subject"]][row["metric"]] = row["value"] / 2**20
     table = [f"| {name} | {row['packed']:.2f} | {row['unpacked']:.2f} |" for name, row in packed.items()]
     return ["## Sizes", "", "| package | packed, MiB | unpacked, MiB |", "|---|---|---|", *table, ""]
+
+
+def _head(samples: list[Sample], quick: bool) -> list[str]:
+    """Of the summary, which lies in docs/bench in the end."""
+    rounds = len({sample.round for sample in samples})
+    machine, _, *quickly = conditions(quick)
+    what = (
+        "- What is measured, and how it is kept fair: [benches](../../benches/README.md); `make bench` measures again."
+    )
+    return [machine, f"- Medians; {rounds} rounds, of which some cases have every other one.", what, *quickly]
 
 
 def _conditions(samples: list[Sample], quick: bool) -> list[str]:

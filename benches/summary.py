@@ -28,9 +28,9 @@ COLUMNS: list[tuple[str, str, Metric]] = [
 ]
 
 
-def write_summary(folder: Path, subjects: list[Subject], samples: list[Sample], conditions: list[str]) -> None:
+def write_summary(folder: Path, subjects: list[Subject], samples: list[Sample], head: list[str]) -> None:
     """`summary.md`, and a `summary-<language>.svg` for each."""
-    lines = ["# Side by side, in short", "", *conditions, ""]
+    lines = ["# Side by side, in short", "", *head, ""]
     for language in dict.fromkeys(subject.language for subject in subjects):
         members = [subject for subject in subjects if subject.language == language]
         chart = f"summary-{language.lower()}.svg"
