@@ -1,15 +1,19 @@
 /// Text with more than one byte in so many beyond ASCII is left as it is.
 const SPARSE: usize = 8;
 
-/// The same JSON in ASCII, with escapes for what is beyond; bytes that are not UTF-8 become U+FFFD. `None` where much is beyond, as in
-/// all of Chinese or Russian, which would grow, and where a backslash precedes such a character.
+/// Bytes that are no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotUtf8;
+
+/// The same JSON in ASCII, with escapes for what is beyond. `None` where much is beyond, as in all of Chinese or Russian, which would
+/// grow, and where a backslash precedes such a character. Fails for what is not UTF-8, as far as it has looked.
 ///
 /// A host that keeps text with one character beyond Latin-1 as two bytes each, as V8 does, decodes it a character at a time; the same
 /// text in ASCII is a copy.
-pub fn ascii_json(json: &[u8]) -> Option<Vec<u8>> {
+pub fn ascii_json(json: &[u8]) -> Result<Option<Vec<u8>>, NotUtf8> {
     let beyond = json.iter().filter(|byte| !byte.is_ascii()).count();
     if beyond > json.len() / SPARSE {
-        return None;
+        return Ok(None);
     }
     // Two bytes become six at most.
     let mut out = Vec::with_capacity(json.len() + 2 * beyond);
@@ -18,18 +22,18 @@ pub fn ascii_json(json: &[u8]) -> Option<Vec<u8>> {
         let (ascii, others) = rest.split_at(ascii_len(rest));
         out.extend_from_slice(ascii);
         if others.is_empty() {
-            return Some(out);
+            return Ok(Some(out));
         }
         if out.last() == Some(&b'\\') {
             // An escape that JSON does not know must not become one that it knows.
-            return None;
+            return Ok(None);
         }
-        let next = others[..others.len().min(4)].utf8_chunks().next()?;
-        let character = next.valid().chars().next();
-        for unit in character.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf16(&mut [0; 2]) {
+        let next = others[..others.len().min(4)].utf8_chunks().next();
+        let character = next.and_then(|next| next.valid().chars().next()).ok_or(NotUtf8)?;
+        for unit in character.encode_utf16(&mut [0; 2]) {
             push_escape(&mut out, *unit);
         }
-        rest = &others[character.map_or(next.invalid().len(), char::len_utf8)..];
+        rest = &others[character.len_utf8()..];
     }
 }
 
@@ -58,7 +62,8 @@ mod tests {
     /// With enough ASCII in front.
     fn ascii(json: &[u8]) -> Option<String> {
         let padded = [&[b' '; 400], json].concat();
-        ascii_json(&padded).map(|out| String::from_utf8(out).unwrap().trim_start().to_owned())
+        let out = ascii_json(&padded).unwrap();
+        out.map(|out| String::from_utf8(out).unwrap().trim_start().to_owned())
     }
 
     #[test]
@@ -71,10 +76,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_replaced_as_rust_and_v8_do() {
+    fn what_is_not_utf_8_is_told() {
         for bytes in [&b"\"a\xffb\""[..], b"\"\xe6\x9d\"", b"\"\xf0\x9f\x98", b"\"\xed\xa0\x80\"", b"\xc3"] {
-            let replaced: String = String::from_utf8_lossy(bytes).replace(char::REPLACEMENT_CHARACTER, "\\ufffd");
-            assert_eq!(ascii(bytes), Some(replaced), "{bytes:?}");
+            let padded = [&[b' '; 400], bytes].concat();
+            assert_eq!(ascii_json(&padded), Err(NotUtf8), "{bytes:?}");
         }
     }
 
@@ -87,8 +92,8 @@ mod tests {
 
     #[test]
     fn text_that_is_full_of_them_is_left() {
-        assert_eq!(ascii_json("\"東京で作られた\"".as_bytes()), None);
-        assert_eq!(ascii_json(b"").as_deref(), Some(&b""[..]));
+        assert_eq!(ascii_json("\"東京で作られた\"".as_bytes()), Ok(None));
+        assert_eq!(ascii_json(b""), Ok(Some(vec![])));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod runtime;
 mod server;
 mod sink;
 
-pub use ascii::ascii_json;
+pub use ascii::{NotUtf8, ascii_json};
 pub use batch::{Batch, Kind, Record};
 pub use connection::Connection;
 pub use fork::note_fork;

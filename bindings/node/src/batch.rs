@@ -44,8 +44,6 @@ pub(crate) struct Converter {
     /// The records of the last part, for the calls that follow a conversion.
     part: std::ops::Range<usize>,
     texts: Texts,
-    /// The payloads of messages, until all other texts are there.
-    payloads: Texts,
 }
 
 /// JSON texts, each with a comma behind.
@@ -66,7 +64,6 @@ impl Converter {
         self.next = 0;
         self.part = 0..0;
         self.texts.shrink();
-        self.payloads.shrink();
         std::mem::replace(&mut self.batch, batch)
     }
 
@@ -81,7 +78,7 @@ impl Converter {
         numbers[1] = (self.texts.ends.len() - payloads) as f64;
         numbers[2] = payloads as f64;
         numbers[3] = binaries as f64;
-        checked(env, &self.texts.json)
+        text(env, &self.texts.json)
     }
 
     /// The binary payloads of the part, in order.
@@ -98,19 +95,18 @@ impl Converter {
         // Before each text there is the bracket or a comma.
         let Texts { json, ends } = &self.texts;
         let starts = std::iter::once(1).chain(ends.iter().map(|end| end + 1));
-        starts.zip(ends).map(|(start, end)| checked(env, &json[start..*end])).collect()
+        starts.zip(ends).map(|(start, end)| text(env, &json[start..*end])).collect()
     }
 
     /// How many payloads stand at the end of the texts, and how many are binary.
     fn fill(&mut self, numbers: &mut [f64]) -> (usize, usize) {
         self.texts.begin();
-        self.payloads.clear();
         let mut binaries = 0;
         let (mut event, mut epoch) = (None, None);
         let rows = numbers[HEADER..].chunks_exact_mut(STRIDE);
         for (record, row) in self.batch.records()[self.part.clone()].iter().zip(rows) {
             let last = if record.kind == Kind::Receipt { &mut epoch } else { &mut event };
-            let flags = append(&mut self.texts, &mut self.payloads, &self.batch, record, last);
+            let flags = append(&mut self.texts, &self.batch, record, last);
             binaries += usize::from(record.binary);
             row.copy_from_slice(&[
                 f64::from(flags),
@@ -121,9 +117,13 @@ impl Converter {
                 record.request() as f64,
             ]);
         }
-        self.texts.append(&self.payloads);
+        // The payloads of messages stand last.
+        let before = self.texts.ends.len();
+        for record in self.batch.records()[self.part.clone()].iter().filter(|record| is_payload(record)) {
+            self.texts.value(self.batch.payload(record));
+        }
         self.texts.end();
-        (self.payloads.ends.len(), binaries)
+        (self.texts.ends.len() - before, binaries)
     }
 }
 
@@ -160,12 +160,6 @@ impl Texts {
         self.json.push(b',');
     }
 
-    fn append(&mut self, other: &Texts) {
-        let start = self.json.len();
-        self.json.extend_from_slice(&other.json);
-        self.ends.extend(other.ends.iter().map(|end| start + end));
-    }
-
     fn end(&mut self) {
         match self.json.last_mut() {
             Some(last) if *last == b',' => *last = b']',
@@ -174,14 +168,13 @@ impl Texts {
     }
 }
 
-/// Appends the texts of a record, and returns its kind and flags.
-fn append<'batch>(
-    texts: &mut Texts,
-    payloads: &mut Texts,
-    batch: &'batch Batch,
-    record: &Record,
-    last: &mut Option<&'batch [u8]>,
-) -> u32 {
+/// Whether the payload of a record stands with those of the other messages.
+fn is_payload(record: &Record) -> bool {
+    matches!(record.kind, Kind::Message | Kind::Direct) && !record.binary
+}
+
+/// Appends the texts of a record but for the payload of a message, and returns its kind and flags.
+fn append<'batch>(texts: &mut Texts, batch: &'batch Batch, record: &Record, last: &mut Option<&'batch [u8]>) -> u32 {
     let mut flags = 0;
     if matches!(record.kind, Kind::Message | Kind::Direct | Kind::Receipt) {
         let name = batch.event(record);
@@ -216,8 +209,7 @@ fn append<'batch>(
     }
     match record.kind {
         _ if record.binary => flags |= BINARY,
-        Kind::Message | Kind::Direct => payloads.value(batch.payload(record)),
-        Kind::Receipt => {}
+        Kind::Message | Kind::Direct | Kind::Receipt => {}
         _ => texts.value(batch.payload(record)),
     }
     flags
@@ -245,19 +237,17 @@ pub(crate) fn push_string(json: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-/// What is no text is no JSON either: an empty string, which the parser stumbles over.
-fn checked<'env>(env: &'env Env, json: &[u8]) -> Result<JsString<'env>> {
-    let is_text = json.is_ascii() || std::str::from_utf8(json).is_ok();
-    text(env, if is_text { json } else { b"" })
-}
-
-pub(crate) fn text<'env>(env: &'env Env, bytes: &[u8]) -> Result<JsString<'env>> {
-    if bytes.is_ascii() {
-        return env.create_string_latin1(bytes);
+/// JSON as a string for the parser. What is no text is no JSON either: an empty string, which the parser stumbles over.
+pub(crate) fn text<'env>(env: &'env Env, json: &[u8]) -> Result<JsString<'env>> {
+    if json.is_ascii() {
+        return env.create_string_latin1(json);
     }
-    if let Some(ascii) = ascii_json(bytes) {
-        return env.create_string_latin1(&ascii);
+    match ascii_json(json) {
+        Ok(Some(ascii)) => env.create_string_latin1(&ascii),
+        Ok(None) => match std::str::from_utf8(json) {
+            Ok(text) => env.create_string(text),
+            Err(_) => env.create_string(""),
+        },
+        Err(_) => env.create_string(""),
     }
-    // SAFETY: the pointer is good for this many bytes. Those that are not UTF-8 become U+FFFD: V8 decodes anything.
-    unsafe { env.create_string_from_c_char(bytes.as_ptr().cast(), bytes.len() as isize) }
 }
