@@ -398,9 +398,12 @@ mod tests {
             let input = frames.concat();
             let (mine, my_end) = ours(&input, piece);
             let (theirs, their_end) = tungstenite(&input, Role::Server);
-            // Text in parts: it is looked at once it is whole, and by others as it comes.
+            // Text in parts: it is looked at once it is whole, and by others as it comes. Until then, or until a goodbye, only control
+            // frames are read.
             if their_end == End::NotUtf8 {
-                prop_assert!(mine.starts_with(&theirs) && my_end != End::Close(None));
+                prop_assert!(mine.starts_with(&theirs));
+                let control = |frame: &Frame| matches!(frame, Frame::Ping(_) | Frame::Pong(_));
+                prop_assert!(mine[theirs.len()..].iter().all(control), "{:?}", mine);
                 return Ok(());
             }
             prop_assert_eq!(mine, theirs);
